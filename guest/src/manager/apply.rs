@@ -1,0 +1,440 @@
+//! Changing records: read what the changes need, plan them, write them in guarded transactions.
+//!
+//! Everything is read at one revision and planned as one sequence. A transaction whose comparison fails means that another writer
+//! was faster: the rest is read and planned anew. A transaction whose answer is lost is settled before anything else happens: its
+//! epochs tell whether it can still be done, its keys whether it was.
+
+use std::collections::VecDeque;
+
+use super::Call;
+use crate::{
+    change::{Change, Outcome, Status},
+    etcd::{
+        Gateway, MAX_OPERATIONS, Range, Transaction, Written,
+        fault::{Fault, Kind},
+        message::Compare,
+    },
+    plan::{Plan, Planner, Step},
+    ports::LogLevel,
+    reason::{Code, Reason},
+    transaction::{Session, Size},
+    view::{Draft, View},
+};
+
+/// Changes that are planned at once.
+const WINDOW: usize = 256;
+/// Rounds of reading for one window; more mean that something is wrong with the tree.
+const MAX_ROUNDS: u32 = 64;
+/// Answers that are none of etcd's, in a row, before it is taken for something else.
+const MAX_NONSENSE: u32 = 4;
+
+pub(super) fn apply(call: &mut Call<'_>, changes: Vec<Result<Change, Reason>>) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(changes.len());
+    let mut parsed = Vec::with_capacity(changes.len());
+    for change in changes {
+        match change {
+            Ok(change) => {
+                parsed.push(Some(change));
+                outcomes.push(None);
+            }
+            Err(reason) => {
+                parsed.push(None);
+                outcomes.push(Some(Outcome::without_effect(Status::Refused, reason)));
+            }
+        }
+    }
+    let queue = (0..parsed.len()).filter(|i| parsed.get(*i).is_some_and(Option::is_some)).collect();
+    let mut applier = Applier {
+        changes: &parsed,
+        outcomes,
+        queue,
+        size: Size::default(),
+        window: WINDOW,
+        last: None,
+        nonsense: 0,
+        call,
+    };
+    applier.run();
+    let Applier { outcomes, call, .. } = applier;
+    call.log(
+        LogLevel::Debug,
+        &format!(
+            "{}: {} changes, {} requests, {:?}",
+            call.options.request_id,
+            parsed.len(),
+            call.requests,
+            call.budget.elapsed()
+        ),
+    );
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| never_begun(None))).collect()
+}
+
+struct Applier<'a, 'c> {
+    call: &'a mut Call<'c>,
+    changes: &'a [Option<Change>],
+    outcomes: Vec<Option<Outcome>>,
+    /// What is to be done, in order.
+    queue: VecDeque<usize>,
+    size: Size,
+    window: usize,
+    /// Why the last attempt came to nothing.
+    last: Option<Reason>,
+    nonsense: u32,
+}
+
+/// How a session ended that did not empty the queue.
+enum Interrupted {
+    /// Plan the rest from a new view.
+    Again,
+    /// Nothing more can be done; why.
+    Stop(Reason),
+}
+
+/// What became of a transaction whose answer was lost.
+enum Settled {
+    Committed,
+    /// It was not done, or its traces are gone: these of its steps have their keys nevertheless.
+    Partly(Vec<bool>),
+    Unknown(Reason),
+}
+
+impl Applier<'_, '_> {
+    fn run(&mut self) {
+        while !self.queue.is_empty() {
+            if self.call.budget.is_over() {
+                let reason = self.last.take();
+                self.give_up(reason);
+                return;
+            }
+            match self.session() {
+                Ok(()) => {}
+                Err(Interrupted::Again) => {}
+                Err(Interrupted::Stop(reason)) => {
+                    self.give_up(Some(reason));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What was not begun, or surely not written.
+    fn give_up(&mut self, reason: Option<Reason>) {
+        for item in std::mem::take(&mut self.queue) {
+            self.settle(item, never_begun(reason.clone()));
+        }
+    }
+
+    fn settle(&mut self, item: usize, outcome: Outcome) {
+        if let Some(slot) = self.outcomes.get_mut(item) {
+            *slot = Some(outcome);
+        }
+    }
+
+    /// Reads, plans and writes until the queue is empty or something comes between.
+    fn session(&mut self) -> Result<(), Interrupted> {
+        let layout = self.call.layout.clone();
+        let mut draft = Draft::default();
+        let mut session: Option<Session<'_>> = None;
+        while !self.queue.is_empty() {
+            let items: Vec<usize> = self.queue.iter().copied().take(self.window).collect();
+            let plans = self.plan(&mut draft, &items)?;
+            let mut steps: Vec<(usize, Box<Step>)> = Vec::new();
+            for (item, plan) in items.iter().zip(plans) {
+                match plan {
+                    Plan::Settled(outcome) => self.settle(*item, outcome),
+                    Plan::Write(step) if self.call.options.dry_run => self.settle(*item, step.outcome),
+                    Plan::Write(step) => steps.push((*item, step)),
+                    Plan::Incomplete => self.settle(*item, never_begun(None)),
+                }
+            }
+            let writes: Vec<usize> = steps.iter().map(|(item, _)| *item).collect();
+            self.queue.retain(|item| !items.contains(item) || writes.contains(item));
+            if steps.is_empty() {
+                continue;
+            }
+            let revision = draft.view().revision().unwrap_or_default();
+            let session = session.get_or_insert_with(|| Session::new(&layout, revision));
+            self.write(draft.view(), session, &steps)?;
+        }
+        Ok(())
+    }
+
+    /// Plans a window, reading what it needs.
+    fn plan(&mut self, draft: &mut Draft, items: &[usize]) -> Result<Vec<Plan>, Interrupted> {
+        for _ in 0..MAX_ROUNDS {
+            let checkpoint = draft.checkpoint();
+            let mut unasked = std::collections::BTreeSet::new();
+            let mut planner = Planner {
+                layout: &self.call.layout,
+                config: &self.call.config,
+                zones: &self.call.zones,
+                draft,
+                unasked: &mut unasked,
+            };
+            let plans: Vec<Plan> = items
+                .iter()
+                .map(|item| match self.changes.get(*item) {
+                    Some(Some(change)) => planner.plan(change),
+                    _ => Plan::Incomplete,
+                })
+                .collect();
+            if draft.missing() == 0 && unasked.is_empty() {
+                return Ok(plans);
+            }
+            draft.take_back(checkpoint);
+            if !unasked.is_empty()
+                && let Err(reason) = self.call.ask_zones(unasked)
+            {
+                self.pause(reason)?;
+            }
+            self.read(draft)?;
+        }
+        Err(Interrupted::Stop(Reason::new(
+            Code::Other("tree-too-odd".to_owned()),
+            "the backend holds so many keys of other programs that ours could not be found among them; keep them on another `path`",
+        )))
+    }
+
+    /// Reads everything that the draft misses, at the draft's revision.
+    fn read(&mut self, draft: &mut Draft) -> Result<(), Interrupted> {
+        let missing = draft.take_missing();
+        let mut chunk = self.size.operations.min(MAX_OPERATIONS);
+        let mut rest = missing.as_slice();
+        while !rest.is_empty() {
+            let (ranges, later) = rest.split_at(chunk.min(rest.len()));
+            self.call.requests += 1;
+            let gateway = Gateway::new(self.call.ports.http());
+            match gateway.read(ranges, draft.view().revision(), self.call.request_timeout()) {
+                Ok((revision, found)) => {
+                    self.nonsense = 0;
+                    for (range, found) in ranges.iter().zip(found) {
+                        draft.learn(revision, range, found);
+                    }
+                    rest = later;
+                }
+                Err(fault) if fault.kind == Kind::Compacted => return Err(Interrupted::Again),
+                Err(fault) if fault.kind == Kind::TooMuch && chunk > 1 => chunk /= 2,
+                Err(fault) => self.retry(&fault)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits before another try, where one may help.
+    fn retry(&mut self, fault: &Fault) -> Result<(), Interrupted> {
+        self.nonsense = if fault.kind == Kind::Nonsense { self.nonsense + 1 } else { 0 };
+        if !fault.may_pass() || self.nonsense > MAX_NONSENSE {
+            return Err(Interrupted::Stop(fault.reason()));
+        }
+        self.pause(fault.reason())
+    }
+
+    fn pause(&mut self, reason: Reason) -> Result<(), Interrupted> {
+        let pause = self.call.backoff.next();
+        self.call
+            .log(LogLevel::Debug, &format!("{}: {reason}; trying again in {pause:?}", self.call.options.request_id));
+        self.call.budget.sleep(pause);
+        if self.call.budget.is_over() {
+            return Err(Interrupted::Stop(reason));
+        }
+        self.last = Some(reason);
+        Ok(())
+    }
+
+    /// Writes the steps, as many as fit at a time.
+    fn write(
+        &mut self,
+        view: &View,
+        session: &mut Session<'_>,
+        steps: &[(usize, Box<Step>)],
+    ) -> Result<(), Interrupted> {
+        let mut rest = steps;
+        while let Some(((item, first), _)) = rest.split_first() {
+            if session.is_blurred(first) {
+                return Err(Interrupted::Again);
+            }
+            let clear: Vec<&Step> =
+                rest.iter().map(|(_, step)| step.as_ref()).take_while(|step| !session.is_blurred(step)).collect();
+            let fitting = session.fitting(&clear, self.size);
+            if fitting == 0 {
+                for part in session.in_parts(first, self.size) {
+                    let (transaction, zones) = session.part(view, first, &part);
+                    self.commit(session, &transaction, &zones, &[(*item, first)])?;
+                }
+                self.finish(&[(*item, first)]);
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
+            let (now, later) = rest.split_at(fitting.min(rest.len()));
+            let together: Vec<(usize, &Step)> = now.iter().map(|(item, step)| (*item, step.as_ref())).collect();
+            let (transaction, zones) = session.together(view, clear.get(..fitting).unwrap_or_default());
+            self.commit(session, &transaction, &zones, &together)?;
+            self.finish(&together);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, steps: &[(usize, &Step)]) {
+        for (item, step) in steps {
+            self.settle(*item, step.outcome.clone());
+        }
+        let done: Vec<usize> = steps.iter().map(|(item, _)| *item).collect();
+        self.queue.retain(|item| !done.contains(item));
+    }
+
+    /// Writes one transaction. Returns only when it is written.
+    fn commit(
+        &mut self,
+        session: &mut Session<'_>,
+        transaction: &Transaction,
+        zones: &std::collections::BTreeSet<crate::zone::Zone>,
+        steps: &[(usize, &Step)],
+    ) -> Result<(), Interrupted> {
+        loop {
+            self.call.requests += 1;
+            let gateway = Gateway::new(self.call.ports.http());
+            match gateway.write(transaction, self.call.request_timeout()) {
+                Ok(Written::Committed(revision)) => {
+                    session.committed(transaction, zones, revision);
+                    return Ok(());
+                }
+                Ok(Written::Compared) => {
+                    self.window = (self.window / 2).max(1);
+                    let reason = Reason::new(Code::Contention, "other writers of the zone were faster; try again");
+                    return self.pause(reason).and(Err(Interrupted::Again));
+                }
+                Err(fault) if fault.may_be_done() => {
+                    return match self.settle_lost(transaction, steps, &fault) {
+                        Settled::Committed => {
+                            self.finish(steps);
+                            Err(Interrupted::Again)
+                        }
+                        Settled::Partly(done) => {
+                            let written: Vec<(usize, &Step)> =
+                                steps.iter().zip(done).filter(|(_, done)| *done).map(|(step, _)| *step).collect();
+                            self.finish(&written);
+                            Err(Interrupted::Again)
+                        }
+                        Settled::Unknown(reason) => {
+                            for (item, step) in steps {
+                                let outcome = step.outcome.clone();
+                                self.settle(
+                                    *item,
+                                    Outcome { status: Status::Unknown, reason: Some(reason.clone()), ..outcome },
+                                );
+                            }
+                            let unknown: Vec<usize> = steps.iter().map(|(item, _)| *item).collect();
+                            self.queue.retain(|item| !unknown.contains(item));
+                            Err(Interrupted::Stop(reason))
+                        }
+                    };
+                }
+                Err(fault) if fault.kind == Kind::TooMuch => {
+                    return match self.size.halved() {
+                        Some(size) => {
+                            self.size = size;
+                            Err(Interrupted::Again)
+                        }
+                        None => Err(Interrupted::Stop(fault.reason())),
+                    };
+                }
+                Err(fault) if fault.kind == Kind::Compacted => return Err(Interrupted::Again),
+                Err(fault) => self.retry(&fault)?,
+            }
+        }
+    }
+
+    /// Finds out what became of a transaction whose answer was lost.
+    ///
+    /// While the epochs are as it expects them it may still be done: sending it again decides, because only one of the two can
+    /// find them so. When they have moved it can no longer be done, and its keys tell whether it was.
+    fn settle_lost(&mut self, transaction: &Transaction, steps: &[(usize, &Step)], fault: &Fault) -> Settled {
+        let mut last = fault.clone();
+        loop {
+            let pause = self.call.backoff.next();
+            self.call.log(
+                LogLevel::Warn,
+                &format!("{}: {}; looking what became of it", self.call.options.request_id, last.message),
+            );
+            self.call.budget.sleep(pause);
+            if self.call.budget.is_over() {
+                return Settled::Unknown(Reason::new(
+                    fault.reason().code,
+                    format!("it is not known whether this was written: {}; and then: {}", fault.message, last.message),
+                ));
+            }
+            match self.look(transaction) {
+                Err(fault) => {
+                    last = fault;
+                    continue;
+                }
+                Ok(view) => {
+                    let still = transaction.compares.iter().any(|compare| match compare {
+                        Compare::PutAt(key, revision) => view.view().put_at(key) == *revision,
+                        Compare::NotPutAfter(..) => false,
+                    });
+                    if !still {
+                        return self.traces(view, transaction, steps);
+                    }
+                }
+            }
+            self.call.requests += 1;
+            let gateway = Gateway::new(self.call.ports.http());
+            match gateway.write(transaction, self.call.request_timeout()) {
+                Ok(Written::Committed(_)) => return Settled::Committed,
+                Ok(Written::Compared) => {}
+                Err(fault) => last = fault,
+            }
+        }
+    }
+
+    /// Reads the epochs and all keys of a transaction as they are now.
+    fn look(&mut self, transaction: &Transaction) -> Result<Draft, Fault> {
+        let epochs = transaction.compares.iter().filter_map(|compare| match compare {
+            Compare::PutAt(key, _) => Some(key),
+            Compare::NotPutAfter(..) => None,
+        });
+        let keys = transaction.puts.iter().map(|(key, _)| key).chain(&transaction.deletes);
+        let ranges: Vec<Range> = epochs.chain(keys).map(|key| Range::key(key)).collect();
+        let mut draft = Draft::default();
+        for ranges in ranges.chunks(self.size.operations.min(MAX_OPERATIONS)) {
+            self.call.requests += 1;
+            let gateway = Gateway::new(self.call.ports.http());
+            let (revision, found) = gateway.read(ranges, draft.view().revision(), self.call.request_timeout())?;
+            for (range, found) in ranges.iter().zip(found) {
+                draft.learn(revision, range, found);
+            }
+        }
+        Ok(draft)
+    }
+
+    fn traces(&self, mut now: Draft, transaction: &Transaction, steps: &[(usize, &Step)]) -> Settled {
+        let mut is = |key: &str, value: Option<&str>| now.get(key).as_deref() == value.map(str::as_bytes);
+        let all = transaction.puts.iter().all(|(key, value)| is(key, Some(value)))
+            && transaction.deletes.iter().all(|key| is(key, None));
+        if all {
+            return Settled::Committed;
+        }
+        let done = steps
+            .iter()
+            .map(|(_, step)| {
+                step.operations
+                    .iter()
+                    .filter(|(key, _)| step.own.contains(*key))
+                    .all(|(key, value)| is(key, value.as_deref()))
+            })
+            .collect();
+        Settled::Partly(done)
+    }
+}
+
+fn never_begun(reason: Option<Reason>) -> Outcome {
+    let reason = reason.unwrap_or_else(|| {
+        Reason::new(
+            Code::Deadline,
+            "the budget of the call was used up before this was begun; call again, with fewer changes or more time",
+        )
+    });
+    Outcome::without_effect(Status::Failed, reason)
+}

@@ -1,0 +1,353 @@
+//! What a change would write: pure, from what has been read of the tree.
+//!
+//! A change of one name touches its own keys ([`site`]), the markers and guards of the names above it ([`structure`]), and for an
+//! alias their alias guards. What is read for it depends on its depth, not on the size of the zone: whatever is not known yet is
+//! noted in the [`Draft`], and the change is planned again when it has been read.
+
+mod decide;
+mod site;
+mod structure;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    change::{Action, Change, Outcome, Status},
+    check,
+    config::Config,
+    decode::Decoded,
+    etcd::Range,
+    layout::{self, Layout},
+    name::Name,
+    rdata::{RData, RrType},
+    reason::{Code, Reason},
+    record::Record,
+    view::Draft,
+    zone::{Lookup, Place, Zone, Zones},
+};
+
+pub use decide::token;
+
+/// CNAMEs in a row that CoreDNS follows.
+const CHAIN: usize = 10;
+/// CNAMEs in a row that are followed here, to find a loop.
+const LONGEST_CHAIN: usize = 64;
+/// How much of what lies below a name is read at once, to see its records and whether it has descendants.
+const GLANCE: u32 = 64;
+
+/// What planning a change came to.
+#[derive(Debug)]
+pub enum Plan {
+    /// More must be read, or a zone asked for, first.
+    Incomplete,
+    /// Nothing is to be written.
+    Settled(Outcome),
+    /// This is to be written.
+    Write(Box<Step>),
+}
+
+/// What one change writes.
+#[derive(Debug)]
+pub struct Step {
+    /// What becomes of the change when it is written.
+    pub outcome: Outcome,
+    /// Keys to put, or to delete.
+    pub operations: BTreeMap<String, Option<String>>,
+    /// The keys among them that hold the records of the change's own name.
+    pub own: BTreeSet<String>,
+    /// The zones whose epochs must be as they were read.
+    pub read_zones: BTreeSet<Zone>,
+    /// The zones that are written, so that their epochs move.
+    pub written_zones: BTreeSet<Zone>,
+    /// Ranges that nobody may have put anything into since they were read.
+    pub watched: Vec<Range>,
+}
+
+impl Step {
+    fn nothing(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            operations: BTreeMap::new(),
+            own: BTreeSet::new(),
+            read_zones: BTreeSet::new(),
+            written_zones: BTreeSet::new(),
+            watched: Vec::new(),
+        }
+    }
+}
+
+/// Plans changes one after another; each sees what those before it planned.
+pub struct Planner<'a> {
+    /// How records are stored.
+    pub layout: &'a Layout,
+    /// The settings.
+    pub config: &'a Config,
+    /// The zones as far as they are known.
+    pub zones: &'a Zones,
+    /// What was read and planned.
+    pub draft: &'a mut Draft,
+    /// Names whose zones must be asked for.
+    pub unasked: &'a mut BTreeSet<Name>,
+}
+
+/// What a change has come to so far.
+#[derive(Default)]
+struct Work {
+    operations: BTreeMap<String, Option<String>>,
+    read_zones: BTreeSet<Zone>,
+    written_zones: BTreeSet<Zone>,
+    watched: BTreeSet<Range>,
+    warnings: Vec<Reason>,
+}
+
+/// Why a change comes to nothing.
+struct Refusal {
+    status: Status,
+    reason: Reason,
+}
+
+impl Refusal {
+    fn refused(reason: Reason) -> Self {
+        Self { status: Status::Refused, reason }
+    }
+
+    fn conflict(code: Code, message: String) -> Self {
+        Self { status: Status::Conflict, reason: Reason::new(code, message) }
+    }
+}
+
+/// What happens to an alias, for the guards of the names above it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Alias {
+    Appears,
+    Goes,
+    Stays,
+}
+
+impl Planner<'_> {
+    /// Plans one change.
+    pub fn plan(&mut self, change: &Change) -> Plan {
+        let (missing, unasked, checkpoint) = (self.draft.missing(), self.unasked.len(), self.draft.checkpoint());
+        let mut work = Work::default();
+        let planned = self.try_plan(change, &mut work);
+        if self.draft.missing() > missing || self.unasked.len() > unasked {
+            self.draft.take_back(checkpoint);
+            return Plan::Incomplete;
+        }
+        match planned {
+            Err(Refusal { status, reason }) => {
+                self.draft.take_back(checkpoint);
+                Plan::Settled(Outcome::without_effect(status, reason))
+            }
+            Ok(None) => Plan::Incomplete,
+            Ok(Some(step)) if step.operations.is_empty() => Plan::Settled(step.outcome),
+            Ok(Some(step)) => Plan::Write(Box::new(step)),
+        }
+    }
+
+    fn try_plan(&mut self, change: &Change, work: &mut Work) -> Result<Option<Step>, Refusal> {
+        let name = change.action.name();
+        let zone = match self.zones.of(name) {
+            Lookup::In(zone) => zone,
+            Lookup::Outside => return Err(self.outside(name)),
+            Lookup::NotAsked => {
+                self.unasked.insert(name.clone());
+                return Ok(None);
+            }
+        };
+        let rr_type = match &change.action {
+            Action::Add(set) | Action::Replace(set) => set.rr_type(),
+            Action::Remove(selector) => selector.rr_type,
+        };
+        check::name(&zone, name, rr_type).map_err(Refusal::refused)?;
+        self.glance(&zone, name);
+        let site = self.site(&zone, name);
+        let decided = self.decide(&zone, change, &site)?;
+        if decided.outcome.status == Status::Unchanged && decided.all.is_empty() && site.keys.is_empty() {
+            return Ok(Some(Step::nothing(decided.outcome)));
+        }
+        self.rely_on(work, &zone);
+        work.warnings.extend(check::warnings(name, &decided.asked));
+
+        // Records first, so that the searches below see what is left.
+        let leaves: BTreeSet<String> = decided.all.iter().map(|record| self.layout.record(&zone, record).0).collect();
+        for key in site.records.difference(&leaves) {
+            self.delete(work, &zone, key);
+        }
+        let adding = !decided.all.is_empty();
+        let alive = adding || self.zone_has_records(&zone);
+        let has_descendants = match zone.place(name) {
+            Place::Apex => alive,
+            _ if *name == zone.dns() => alive,
+            _ => self.has_descendants(name),
+        };
+        let keys = self.layout.site(&zone, name, &decided.all, has_descendants);
+        for (key, value) in &keys {
+            self.put(work, &zone, key, value);
+        }
+        for key in &site.keys {
+            if !keys.contains_key(key) {
+                self.delete(work, &zone, key);
+            }
+        }
+        let own: BTreeSet<String> = work.operations.keys().cloned().collect();
+        if adding {
+            self.watch(work, &zone, name, has_descendants);
+        }
+
+        let alias = match (site.ours.iter().any(layout::is_alias), decided.all.iter().any(layout::is_alias)) {
+            (false, true) => Alias::Appears,
+            (true, false) => Alias::Goes,
+            _ => Alias::Stays,
+        };
+        self.mend_above(
+            work,
+            &zone,
+            name,
+            &structure::Below { exists: adding || has_descendants, adding, alive, alias },
+        );
+        if let Some(RData::Cname(target)) =
+            decided.all.iter().map(|record| &record.data).find(|data| data.rr_type() == RrType::Cname)
+            && decided.asked.iter().any(|data| data.rr_type() == RrType::Cname)
+        {
+            self.follow(work, name, target)?;
+        }
+
+        let mut outcome = decided.outcome;
+        if outcome.status == Status::Unchanged && !work.operations.is_empty() {
+            outcome.status = Status::Updated;
+            work.warnings.push(Reason::new(
+                Code::Other("mended".to_owned()),
+                format!("`{name}`: its records were as asked, but keys that belong to them were missing or wrong; they are mended"),
+            ));
+        }
+        outcome.warnings = std::mem::take(&mut work.warnings);
+        Ok(Some(Step {
+            outcome,
+            own,
+            operations: std::mem::take(&mut work.operations),
+            read_zones: std::mem::take(&mut work.read_zones),
+            written_zones: std::mem::take(&mut work.written_zones),
+            watched: std::mem::take(&mut work.watched).into_iter().collect(),
+        }))
+    }
+
+    fn outside(&self, name: &Name) -> Refusal {
+        let zones = self.zones.describe();
+        Refusal::refused(Reason::new(
+            Code::OutsideZones,
+            format!(
+                "`{name}` is in none of the zones that may be written ({zones}); correct the name, or add its zone to `zones` and to the Corefile"
+            ),
+        ))
+    }
+
+    /// Follows an alias through our zones: a loop across two zones of one CoreDNS ends that server, by a stack overflow, with one
+    /// question.
+    fn follow(&mut self, work: &mut Work, name: &Name, target: &Name) -> Result<(), Refusal> {
+        let mut chain = vec![name.clone()];
+        let mut next = vec![target.clone()];
+        while let Some(here) = next.pop() {
+            if here == *name {
+                let shown: Vec<String> = chain.iter().chain([&here]).map(ToString::to_string).collect();
+                return Err(Refusal::refused(Reason::invalid(format!(
+                    "`{name}` CNAME `{target}` would close a loop ({}); point one of these names elsewhere",
+                    shown.join(" -> ")
+                ))));
+            }
+            if chain.contains(&here) {
+                continue;
+            }
+            if chain.len() > LONGEST_CHAIN {
+                return Err(Refusal::refused(Reason::unsupported(format!(
+                    "`{name}` CNAME `{target}` leads through more than {LONGEST_CHAIN} names; CoreDNS follows {CHAIN}"
+                ))));
+            }
+            let zone = match self.zones.of(&here) {
+                Lookup::In(zone) => zone,
+                Lookup::Outside => continue,
+                Lookup::NotAsked => {
+                    self.unasked.insert(here);
+                    continue;
+                }
+            };
+            self.rely_on(work, &zone);
+            if zone.place(&here) != Place::Apex {
+                self.draft.want(site::subtree(self.layout, &here).limited(GLANCE));
+            }
+            let site = self.site(&zone, &here);
+            next.extend(site.ours.iter().chain(&site.foreign).filter_map(|record| match &record.data {
+                RData::Cname(target) => Some(target.clone()),
+                _ => None,
+            }));
+            chain.push(here);
+        }
+        if chain.len() > CHAIN {
+            work.warnings.push(Reason::unsupported(format!(
+                "`{name}` CNAME `{target}` begins a chain of {} aliases; CoreDNS follows {CHAIN}",
+                chain.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Notes that a plan holds only while a zone is as it was read.
+    fn rely_on(&mut self, work: &mut Work, zone: &Zone) {
+        self.draft.want(Range::key(&self.layout.epoch_key(zone)));
+        work.read_zones.insert(zone.clone());
+    }
+
+    /// Plans to put a key, unless it is so already or belongs to somebody else.
+    fn put(&mut self, work: &mut Work, zone: &Zone, key: &str, value: &str) {
+        match self.draft.get(key) {
+            Some(current) if current == value.as_bytes() => return,
+            Some(current) => match self.layout.decode(key.as_bytes(), &current) {
+                Decoded::Structure => {}
+                Decoded::Ours(record) if self.is_mine(&record) => {}
+                Decoded::Ours(_) => return,
+                Decoded::Foreign(_) | Decoded::Unreadable(_) => {
+                    work.warnings.push(Reason::new(
+                        Code::OwnedBy(None),
+                        format!("the key `{key}` holds what another program wrote; it is left as it is, and answers there may be wrong"),
+                    ));
+                    return;
+                }
+            },
+            None if is_plain(key) => {
+                work.watched.insert(Range::key(key));
+            }
+            None => {}
+        }
+        self.write(work, zone, key, Some(value.to_owned()));
+    }
+
+    /// Plans to delete a key, if it is ours to delete.
+    fn delete(&mut self, work: &mut Work, zone: &Zone, key: &str) {
+        let Some(current) = self.draft.get(key) else { return };
+        match self.layout.decode(key.as_bytes(), &current) {
+            Decoded::Structure => {}
+            Decoded::Ours(record) if self.is_mine(&record) => {}
+            Decoded::Ours(_) | Decoded::Foreign(_) | Decoded::Unreadable(_) => return,
+        }
+        if is_plain(key) {
+            work.watched.insert(Range::key(key));
+        }
+        self.write(work, zone, key, None);
+    }
+
+    fn write(&mut self, work: &mut Work, zone: &Zone, key: &str, value: Option<String>) {
+        self.draft.plan(key, value.clone());
+        work.operations.insert(key.to_owned(), value);
+        work.written_zones.insert(zone.clone());
+    }
+
+    fn is_mine(&self, record: &Record) -> bool {
+        record.owner.as_deref() == Some(self.config.owner.as_str())
+    }
+}
+
+/// Tells whether a key is that of a name, not of a leaf: other programs may write there.
+fn is_plain(key: &str) -> bool {
+    key.rsplit('/')
+        .next()
+        .is_some_and(|leaf| !leaf.bytes().any(|b| b.is_ascii_uppercase()) && !leaf.starts_with(['!', '@', '~']))
+}
