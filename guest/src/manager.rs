@@ -18,7 +18,7 @@ use crate::{
     name::Name,
     ports::{LogLevel, Ports},
     rdata::{RData, RrType},
-    reason::Reason,
+    reason::{Code, Reason},
     retry::Backoff,
     verification::{Check, Expectation, Verdict, Verification},
     verify,
@@ -150,16 +150,23 @@ impl Call<'_> {
         }
         let timeout = self.budget.left().min(Duration::from_secs(2));
         let found = discovery::discover(self.ports.resolver(), &names, timeout)?;
+        let silent: Vec<String> =
+            names.iter().filter(|name| !found.contains_key(name)).map(ToString::to_string).collect();
         if let Zones::Discovered(answers) = &mut self.zones {
-            // A zone is its own apex's, whoever asked; an apex that nobody asked for need not be asked for any more.
+            // A zone is its own apex's, whoever asked.
             let apexes: Vec<Zone> = found.values().flatten().cloned().collect();
             answers.extend(apexes.into_iter().map(|zone| (zone.apex().clone(), Some(zone))));
             answers.extend(found);
-            for name in names {
-                answers.entry(name).or_insert(None);
-            }
         }
-        Ok(())
+        match silent.first() {
+            Some(name) => Err(Reason::new(
+                Code::Unavailable,
+                format!(
+                    "no name server told which zone `{name}` is in; set `zones`, or see that the name servers answer"
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 
     /// How long one request may take, so that time is left to settle what became of it.

@@ -1,6 +1,6 @@
 //! What a change would write: pure, from what has been read of the tree.
 //!
-//! A change of one name touches its own keys ([`site`]), the markers and guards of the names above it ([`structure`]), and for an
+//! A change of one name touches its own keys (`site`), the markers and guards of the names above it (`structure`), and for an
 //! alias their alias guards. What is read for it depends on its depth, not on the size of the zone: whatever is not known yet is
 //! noted in the [`Draft`], and the change is planned again when it has been read.
 
@@ -168,6 +168,10 @@ impl Planner<'_> {
         self.rely_on(work, &zone);
         work.warnings.extend(check::warnings(name, &decided.asked));
 
+        // While the epoch is not known, the zone counts as there: a new one is looked through whole.
+        let epoch = self.layout.epoch_key(&zone);
+        let is_new = self.draft.get(&epoch).is_none() && self.draft.knows(&Range::key(&epoch));
+
         // Records first, so that the searches below see what is left.
         let leaves: BTreeSet<String> = decided.all.iter().map(|record| self.layout.record(&zone, record).0).collect();
         for key in site.records.difference(&leaves) {
@@ -203,7 +207,7 @@ impl Planner<'_> {
             work,
             &zone,
             name,
-            &structure::Below { exists: adding || has_descendants, adding, alive, alias },
+            &structure::Below { exists: adding || has_descendants, adding, alive, is_new, alias },
         );
         if let Some(RData::Cname(target)) =
             decided.all.iter().map(|record| &record.data).find(|data| data.rr_type() == RrType::Cname)

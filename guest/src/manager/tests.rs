@@ -33,8 +33,11 @@ struct Backend {
     largest: Cell<usize>,
     faults: RefCell<Vec<Fault>>,
     /// Done right before the next write, as another writer would.
-    before_write: RefCell<Vec<Box<dyn Fn(&Backend)>>>,
+    before_write: RefCell<Vec<Act>>,
 }
+
+/// What another writer does.
+struct Act(Box<dyn Fn(&Backend)>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -150,7 +153,7 @@ impl HttpClient for Backend {
         let body: Value = serde_json::from_slice(body.unwrap()).unwrap();
         let writes =
             body["success"].as_array().unwrap().iter().any(|operation| operation.get("request_range").is_none());
-        if writes && let Some(act) = self.before_write.borrow_mut().pop() {
+        if writes && let Some(Act(act)) = self.before_write.borrow_mut().pop() {
             act(self);
         }
         let next = self.faults.borrow().last().copied();
@@ -443,14 +446,14 @@ fn loops_of_aliases_are_refused_across_zones() {
 #[test]
 fn a_loop_that_another_writer_closes_meanwhile_is_refused() {
     let world = World::new("a.test b.test");
-    world.backend.before_write.borrow_mut().push(Box::new(|backend| {
+    world.backend.before_write.borrow_mut().push(Act(Box::new(|backend| {
         let other = World::new("a.test b.test");
         *other.backend.versions.borrow_mut() = backend.versions.borrow().clone();
         other.backend.revision.set(backend.revision.get());
         assert_eq!(other.one(add("y.b.test", cname("x.a.test"))).status, Status::Created);
         *backend.versions.borrow_mut() = other.backend.versions.borrow().clone();
         backend.revision.set(other.backend.revision.get());
-    }));
+    })));
     assert_eq!(world.one(add("x.a.test", cname("y.b.test"))).status, Status::Refused);
     world.check_tree();
 }
@@ -486,8 +489,8 @@ fn what_cannot_be_settled_is_unknown() {
     // The first reads must work for a write to be tried at all.
     let lost: Vec<Fault> = world.backend.faults.borrow().clone();
     world.backend.faults.borrow_mut().clear();
-    let hook: Box<dyn Fn(&Backend)> = Box::new(move |backend| *backend.faults.borrow_mut() = lost.clone());
-    world.backend.before_write.borrow_mut().push(hook);
+    let act = Act(Box::new(move |backend| *backend.faults.borrow_mut() = lost.clone()));
+    world.backend.before_write.borrow_mut().push(act);
     let outcomes = world.apply(vec![add("w.ex.test", a(1)), add("x.ex.test", a(2))]);
     assert!(outcomes.iter().all(|outcome| outcome.status == Status::Unknown), "{outcomes:?}");
     assert_eq!(world.check_tree().len(), 2, "it was written; nobody could know");
@@ -512,14 +515,14 @@ fn permanent_faults_fail_at_once() {
 fn another_writer_costs_a_try_and_nothing_else() {
     let world = World::new("ex.test");
     world.one(add("w.ex.test", a(1)));
-    world.backend.before_write.borrow_mut().push(Box::new(|backend| {
+    world.backend.before_write.borrow_mut().push(Act(Box::new(|backend| {
         let other = World::new("ex.test");
         *other.backend.versions.borrow_mut() = backend.versions.borrow().clone();
         other.backend.revision.set(backend.revision.get());
         other.apply(vec![add("c.w.ex.test", a(9)), remove("w.ex.test")]);
         *backend.versions.borrow_mut() = other.backend.versions.borrow().clone();
         backend.revision.set(other.backend.revision.get());
-    }));
+    })));
     assert_eq!(world.one(add("w.ex.test", a(2))).status, Status::Created);
     assert_eq!(world.check_tree().len(), 2);
 }
@@ -527,9 +530,9 @@ fn another_writer_costs_a_try_and_nothing_else() {
 #[test]
 fn a_foreign_write_meanwhile_is_seen() {
     let world = World::new("ex.test");
-    world.backend.before_write.borrow_mut().push(Box::new(|backend| {
+    world.backend.before_write.borrow_mut().push(Act(Box::new(|backend| {
         backend.put("/skydns/test/ex/w", Some(r#"{"host":"10.9.9.9"}"#));
-    }));
+    })));
     assert_eq!(world.one(add("w.ex.test", a(2))).status, Status::Conflict);
     assert_eq!(world.backend.tree().len(), 1);
 }

@@ -19,6 +19,8 @@ pub(super) struct Below {
     pub(super) adding: bool,
     /// Whether its zone has records afterwards.
     pub(super) alive: bool,
+    /// Whether its zone had no key before.
+    pub(super) is_new: bool,
     /// What happens to the alias there.
     pub(super) alias: Alias,
 }
@@ -26,7 +28,6 @@ pub(super) struct Below {
 impl Planner<'_> {
     /// Makes the names above `name` what they must be.
     pub(super) fn mend_above(&mut self, work: &mut Work, zone: &Zone, name: &Name, below: &Below) {
-        let is_new = below.adding && self.draft.view().put_at(&self.layout.epoch_key(zone)) == 0;
         let mut exists = below.exists;
         for above in name.ancestors_up_to(zone.apex()) {
             if above == *zone.apex() {
@@ -51,7 +52,7 @@ impl Planner<'_> {
             if name != zone.apex() {
                 self.guard_alias(work, zone, zone.apex(), name, below.alias);
             }
-            if is_new {
+            if below.adding && below.is_new {
                 self.take_in_zones(work, zone);
             }
         }
