@@ -1,0 +1,247 @@
+//! From the operator's words to a [`DnsManager`], all of them checked at once.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{Method, Uri};
+
+use crate::{
+    DnsManager, Error, Handler, Limits, LinkMode,
+    capability::{
+        dial::System,
+        http::Sender,
+        policy::{Authority, Endpoint, Policy, Route, Rule, anywhere, never},
+        resolver::Resolver,
+    },
+    load, runtime,
+    runtime::Runtime,
+    state::Lent,
+};
+
+/// What a [`DnsManager`] is made of. Nothing is checked, read or looked up
+/// before [`Builder::build`].
+#[derive(Default)]
+#[must_use]
+pub struct Builder {
+    component: Option<Component>,
+    backend: Vec<String>,
+    handler: Option<(String, Arc<dyn Handler>)>,
+    rule: Option<Rule>,
+    nameservers: Vec<String>,
+    settings: BTreeMap<String, String>,
+    limits: Limits,
+    link_mode: LinkMode,
+    verify_wait: Option<Duration>,
+}
+
+enum Component {
+    Bytes(Vec<u8>),
+    File(PathBuf),
+}
+
+impl Builder {
+    /// The component itself.
+    pub fn component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.component = Some(Component::Bytes(bytes.into()));
+        self
+    }
+
+    /// The file that the component is in.
+    pub fn component_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.component = Some(Component::File(path.into()));
+        self
+    }
+
+    /// The base URLs of the members of one backend, `http://host:port`.
+    ///
+    /// The plugin sees the first one, as the setting `url`, and addresses all
+    /// requests to it. The host connects to the members in this order and
+    /// fails over when one cannot be reached; one that failed is left for last
+    /// for 30 seconds. These may be private or loopback addresses, but never
+    /// link-local ones, where clouds keep their metadata.
+    pub fn backend(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.backend = urls.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A handler in this process in place of a backend, at `authority`
+    /// (`host:port`, any name). The setting `url` becomes `http://authority`.
+    pub fn backend_handler(mut self, authority: impl Into<String>, handler: Arc<dyn Handler>) -> Self {
+        self.handler = Some((authority.into(), handler));
+        self
+    }
+
+    /// What may be asked of the backend, by method and path without the query.
+    /// Without a rule: everything but `CONNECT` and `TRACE`.
+    ///
+    /// ```
+    /// let builder = dns_manager_host::DnsManager::builder()
+    ///     .backend(["http://etcd:2379"])
+    ///     .backend_rule(|method, path| method == http::Method::POST && path.starts_with("/v3/kv/"));
+    /// ```
+    pub fn backend_rule(mut self, rule: impl Fn(&Method, &str) -> bool + Send + Sync + 'static) -> Self {
+        self.rule = Some(Arc::new(rule));
+        self
+    }
+
+    /// The name servers that the plugin may ask, `host:port`: `127.0.0.1:53`,
+    /// `[::1]:53`, `localhost:53`. Host names are looked up now and again
+    /// after failures.
+    pub fn nameservers(mut self, servers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.nameservers = servers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A setting that the plugin can read: `zones`, `ttl`, `owner`, or any of
+    /// its own. One set here is preferred to the `url` of the backend.
+    pub fn setting(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.insert(key.into(), value.into());
+        self
+    }
+
+    /// What the plugin may use.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What happens to imports of files and sockets.
+    pub fn link_mode(mut self, mode: LinkMode) -> Self {
+        self.link_mode = mode;
+        self
+    }
+
+    /// How long [`DnsManager::verify_dns_resolution`] waits for all name
+    /// servers to agree. 5 s.
+    pub fn verify_wait(mut self, wait: Duration) -> Self {
+        self.verify_wait = Some(wait);
+        self
+    }
+
+    /// Checks everything, loads the component, and asks it what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for what was given here, [`Error::Load`] for the
+    /// component, [`Error::Contract`] and the limits' errors for what the
+    /// plugin says of itself.
+    pub async fn build(mut self) -> Result<DnsManager, Error> {
+        self.limits.check().map_err(Error::Config)?;
+        let policy = self.policy()?;
+        let lookup = Arc::new(System);
+        let resolver = Resolver::new(&self.nameservers, lookup.clone(), self.limits.question_timeout);
+        let resolver = resolver.await.map_err(Error::Config)?;
+        let limit = self.limits.component_bytes;
+        let bytes = match self.component {
+            Some(Component::Bytes(bytes)) => bytes,
+            Some(Component::File(path)) => load::read(&path, limit).await?,
+            None => return Err(Error::Config("no component is given".to_owned())),
+        };
+        let plugin = load::load(&runtime::engine()?, bytes, limit, self.link_mode).await?;
+        let lent = Lent {
+            sender: Arc::new(Sender::new(policy, lookup, &self.limits)),
+            resolver: Arc::new(resolver),
+            settings: Arc::new(self.settings),
+        };
+        let runtime = Runtime::new(plugin, lent, self.limits);
+        let wait = self.verify_wait.unwrap_or(Duration::from_secs(5));
+        DnsManager::new(runtime, self.nameservers, wait).await
+    }
+
+    /// The policy of the backend; its first URL becomes the setting `url`.
+    fn policy(&mut self) -> Result<Policy, Error> {
+        let (authority, route) = match (self.handler.take(), &*self.backend) {
+            (Some(_), [_, ..]) => {
+                return Err(Error::Config("a backend and a handler in its place cannot both be given".to_owned()));
+            }
+            (Some((authority, handler)), []) => {
+                let authority = Authority::parse(&authority, None)
+                    .map_err(|_| Error::Config(format!("`{authority}` is no host:port for a backend's handler")))?;
+                (authority, Route::Process(handler))
+            }
+            (None, urls) => {
+                let members =
+                    urls.iter().map(|url| member(url)).collect::<Result<Vec<_>, _>>().map_err(Error::Config)?;
+                // Without a backend every request is denied.
+                let Some(first) = members.first() else { return Ok(Policy::default()) };
+                (first.clone(), Route::Network(members))
+            }
+        };
+        self.settings.entry("url".to_owned()).or_insert_with(|| format!("http://{authority}"));
+        let endpoint = Endpoint { authority, route, private: anywhere(), rule: self.rule.take() };
+        Ok(Policy { endpoints: vec![Arc::new(endpoint)] })
+    }
+}
+
+/// The host and port of a backend's base URL.
+fn member(url: &str) -> Result<Authority, String> {
+    let example = "write http://host:port, as in http://localhost:2379";
+    let Some((scheme, _)) = url.split_once("://") else {
+        return Err(format!("the backend's URL `{url}` has no scheme; {example}"));
+    };
+    if scheme.eq_ignore_ascii_case("https") {
+        return Err(format!("the backend's URL `{url}` needs TLS, which this version does not offer; use http"));
+    }
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(format!("the backend's URL `{url}` is not http; {example}"));
+    }
+    let uri: Uri = url.parse().map_err(|_| format!("the backend's URL `{url}` is malformed; {example}"))?;
+    if !matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("" | "/")) || url.contains('#') {
+        return Err(format!("the backend's URL `{url}` has a path or a query; {example}"));
+    }
+    let authority =
+        Authority::of(&uri).map_err(|_| format!("the backend's URL `{url}` has no plain host and port; {example}"))?;
+    if authority.ip().is_some_and(never) {
+        return Err(format!("the backend's URL `{url}` has an address that must not be reached"));
+    }
+    Ok(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backend_urls_are_read_strictly() {
+        let cases = [
+            ("http://localhost:2379", Ok("localhost:2379")),
+            ("http://localhost:2379/", Ok("localhost:2379")),
+            ("HTTP://ETCD.example.com", Ok("etcd.example.com:80")),
+            ("http://[::1]:2379", Ok("[::1]:2379")),
+            ("http://10.0.0.1:2379", Ok("10.0.0.1:2379")),
+            ("localhost:2379", Err("no scheme")),
+            ("10.0.0.1", Err("no scheme")),
+            ("https://etcd:2379", Err("TLS")),
+            ("ftp://etcd:2379", Err("not http")),
+            ("http://etcd:2379/v3", Err("path")),
+            ("http://etcd:2379/?a=b", Err("path")),
+            ("http://etcd:2379/#a", Err("path")),
+            ("http://user:secret@etcd:2379", Err("plain host and port")),
+            ("http://127.1:2379", Err("plain host and port")),
+            ("http://", Err("malformed")),
+            ("http://etcd:99999", Err("")),
+            ("http://169.254.169.254", Err("must not be reached")),
+        ];
+        for (url, expected) in cases {
+            match (member(url), expected) {
+                (Ok(authority), Ok(expected)) => assert_eq!(authority.to_string(), expected, "{url}"),
+                (Err(message), Err(expected)) => assert!(message.contains(expected), "{url}: {message}"),
+                (got, _) => panic!("{url}: {got:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said_before_anything_is_loaded() {
+        let cases = [
+            (Builder::default().backend(["etcd:2379"]), "scheme"),
+            (Builder::default().nameservers(["127.0.0.1"]), "name server"),
+            (Builder::default().nameservers(["169.254.169.253:53"]), "must not be reached"),
+            (Builder::default().limits(Limits { concurrency: 0, ..Limits::default() }), "concurrency"),
+            (Builder::default(), "no component"),
+        ];
+        for (builder, expected) in cases {
+            let Err(Error::Config(message)) = builder.build().await else { panic!("{expected}") };
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

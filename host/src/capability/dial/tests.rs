@@ -1,0 +1,108 @@
+//! What is looked up, what is dialled, and in which order.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::capability::policy::anywhere;
+
+/// Answers every name with the same addresses and counts the questions.
+#[derive(Default)]
+struct Forged {
+    addresses: Vec<SocketAddr>,
+    asked: AtomicUsize,
+}
+
+impl Lookup for Forged {
+    fn lookup<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let addresses = self.addresses.clone();
+        Box::pin(async move { Ok(addresses) })
+    }
+}
+
+fn dial(members: &[String], lookup: Arc<Forged>, connections: usize) -> (Dial, Uri) {
+    let members: Vec<_> = members.iter().map(|m| Authority::parse(m, None).unwrap()).collect();
+    let uri = format!("http://{}/", members[0]).parse().unwrap();
+    let endpoint =
+        Endpoint { authority: members[0].clone(), route: Route::Network(members), private: anywhere(), rule: None };
+    let policy = Arc::new(Policy { endpoints: vec![Arc::new(endpoint)] });
+    (Dial::new(policy, lookup, Duration::from_secs(2), connections), uri)
+}
+
+async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+/// An address where nobody listens.
+async fn nobody() -> String {
+    listener().await.1
+}
+
+#[tokio::test]
+async fn members_are_dialled_in_order_and_failures_shunned() {
+    let ((up, up_address), down) = (listener().await, nobody().await);
+    let (dial, uri) = dial(&[down.clone(), up_address], Arc::default(), 8);
+
+    for _ in 0..2 {
+        dial.clone().dial(uri.clone()).await.unwrap();
+        up.accept().await.unwrap();
+    }
+
+    let down = Authority::parse(&down, None).unwrap();
+    let Route::Network(members) = &dial.0.policy.endpoints[0].route else { panic!("a network route") };
+    assert_eq!(dial.0.in_order(members), [&members[1], &down]);
+}
+
+#[tokio::test]
+async fn shunned_member_is_dialled_when_all_others_fail() {
+    let (first, second) = (nobody().await, nobody().await);
+    let (dial, uri) = dial(&[first.clone(), second], Arc::default(), 8);
+    assert!(matches!(dial.clone().dial(uri.clone()).await, Err(DialError::Connect(_))));
+
+    let _first = TcpListener::bind(&first).await.unwrap();
+
+    dial.dial(uri).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_prohibited_answer_refuses_all() {
+    let (up, address) = listener().await;
+    let addresses = vec![address.parse().unwrap(), "169.254.169.254:80".parse().unwrap()];
+    let lookup = Arc::new(Forged { addresses, asked: AtomicUsize::new(0) });
+    let (dial, uri) = dial(&["etcd.example.com:80".to_owned()], lookup.clone(), 8);
+
+    let refused = dial.dial(uri).await;
+
+    assert!(matches!(refused, Err(DialError::Prohibited(ip)) if ip.to_string() == "169.254.169.254"));
+    assert_eq!(lookup.asked.load(Ordering::Relaxed), 1);
+    assert!(timeout(Duration::from_millis(50), up.accept()).await.is_err());
+}
+
+#[tokio::test]
+async fn other_authority_is_never_looked_up() {
+    let lookup = Arc::new(Forged::default());
+    let (dial, _) = dial(&["etcd.example.com:80".to_owned()], lookup.clone(), 8);
+
+    let refused = dial.dial("http://other.example.com/".parse().unwrap()).await;
+
+    assert!(matches!(refused, Err(DialError::Denied)));
+    assert_eq!(lookup.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn connection_holds_its_permit() {
+    let (_up, address) = listener().await;
+    let (dial, uri) = dial(&[address], Arc::default(), 1);
+    let held = dial.clone().dial(uri.clone()).await.unwrap();
+
+    tokio::time::pause();
+    assert!(matches!(dial.clone().dial(uri.clone()).await, Err(DialError::Full)));
+    tokio::time::resume();
+
+    drop(held);
+    dial.dial(uri).await.unwrap();
+}

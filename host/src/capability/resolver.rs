@@ -1,0 +1,187 @@
+//! The import `resolver`: questions to the configured name servers, answers
+//! as they came.
+//!
+//! The exchange is our own, on hickory's codec ([`wire`]): its clients send a
+//! question again when no answer comes, turn a truncated answer into another
+//! transport by themselves, and keep back what the contract promises to hand
+//! over, the AA and TC bits of the very message and the time that it took.
+
+mod exchange;
+mod wire;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+use tokio::time::Instant;
+
+use crate::{
+    bindings::provisioning::dns::resolver::{Answer, Failure, Host, Question},
+    capability::{
+        body,
+        dial::Lookup,
+        policy::{Authority, never},
+    },
+    state::State,
+};
+
+/// Questions of one `ask`.
+const QUESTIONS: usize = 256;
+/// Questions under way at one time.
+const IN_FLIGHT: usize = 64;
+
+/// The configured name servers, shared by all calls.
+pub(crate) struct Resolver {
+    servers: Vec<NameServer>,
+    lookup: Arc<dyn Lookup>,
+    timeout: Duration,
+}
+
+/// One name server, under the id that the operator wrote.
+struct NameServer {
+    id: String,
+    authority: Authority,
+    known: Mutex<Known>,
+}
+
+/// Where a name server is.
+#[derive(Clone, Default)]
+struct Known {
+    addresses: Vec<SocketAddr>,
+    /// The one that is tried first; past the end, the name is looked up again.
+    first: usize,
+}
+
+impl Resolver {
+    /// Parses the servers and looks their names up. A name that leads nowhere
+    /// now is looked up again when it is asked.
+    pub(crate) async fn new(ids: &[String], lookup: Arc<dyn Lookup>, timeout: Duration) -> Result<Self, String> {
+        let mut servers = Vec::with_capacity(ids.len());
+        for id in ids {
+            let authority = Authority::parse(id, None)
+                .map_err(|_| format!("`{id}` is no name server; write host:port, as in 127.0.0.1:53 or [::1]:53"))?;
+            if authority.ip().is_some_and(never) {
+                return Err(format!("the name server `{id}` has an address that must not be reached"));
+            }
+            servers.push(NameServer { id: id.clone(), authority, known: Mutex::default() });
+        }
+        let resolver = Self { servers, lookup, timeout };
+        for server in &resolver.servers {
+            if let Err(failure) = resolver.addresses(server).await {
+                tracing::warn!(server = server.id, ?failure, "the name server's name cannot be looked up yet");
+            }
+        }
+        Ok(resolver)
+    }
+
+    async fn ask(&self, question: &Question, bytes_left: &AtomicUsize) -> Result<Answer, Failure> {
+        let server = self.servers.iter().find(|server| server.id == question.server).ok_or(Failure::UnknownServer)?;
+        let query = wire::Query::new(question)?;
+        let wait = Duration::from_millis(question.timeout_ms.into()).clamp(Duration::from_millis(1), self.timeout);
+        let deadline = Instant::now() + wait;
+        let asked = tokio::time::timeout_at(deadline, self.ask_server(server, &query, question, deadline)).await;
+        let (answer, bytes) = asked.unwrap_or_else(|_| {
+            server.failed();
+            Err(Failure::Timeout)
+        })?;
+        if body::charge(bytes_left, bytes) { Ok(answer) } else { Err(Failure::Denied) }
+    }
+
+    /// Asks at the server's addresses, in turn while nobody is there.
+    async fn ask_server(
+        &self,
+        server: &NameServer,
+        query: &wire::Query,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<(Answer, usize), Failure> {
+        let known = self.addresses(server).await?;
+        let mut last = Failure::Unreachable("the name leads to no address".to_owned());
+        let (before, after) = known.addresses.split_at_checked(known.first).unwrap_or((&known.addresses, &[]));
+        for address in after.iter().chain(before) {
+            match exchange::exchange(*address, query, question.transport, deadline).await {
+                Err(Failure::Unreachable(why)) => last = Failure::Unreachable(why),
+                Err(failure @ Failure::Timeout) => {
+                    server.failed();
+                    return Err(failure);
+                }
+                answered => {
+                    server.answered(*address);
+                    return answered;
+                }
+            }
+        }
+        server.forget();
+        Err(last)
+    }
+
+    async fn addresses(&self, server: &NameServer) -> Result<Known, Failure> {
+        let known = server.lock().clone();
+        if known.first < known.addresses.len() {
+            return Ok(known);
+        }
+        let Authority { host, port } = &server.authority;
+        let addresses = match server.authority.ip() {
+            Some(ip) => vec![SocketAddr::new(ip, *port)],
+            None => self.lookup.lookup(host, *port).await.map_err(|e| Failure::Unreachable(e.to_string()))?,
+        };
+        if addresses.iter().any(|address| never(address.ip())) {
+            return Err(Failure::Denied);
+        }
+        let known = Known { addresses, first: 0 };
+        *server.lock() = known.clone();
+        Ok(known)
+    }
+}
+
+impl NameServer {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address answered: it is the first to be asked from now on.
+    fn answered(&self, address: SocketAddr) {
+        let mut known = self.lock();
+        if let Some(position) = known.addresses.iter().position(|a| *a == address) {
+            known.first = position;
+        }
+    }
+
+    /// The first address was silent: the next one's turn, at last a look-up.
+    fn failed(&self) {
+        let mut known = self.lock();
+        known.first = known.first.saturating_add(1);
+    }
+
+    /// Nobody is at any of the addresses.
+    fn forget(&self) {
+        *self.lock() = Known::default();
+    }
+}
+
+impl Host for State {
+    async fn servers(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(self.resolver.servers.iter().map(|server| server.id.clone()).collect())
+    }
+
+    async fn ask(&mut self, questions: Vec<Question>) -> wasmtime::Result<Vec<Result<Answer, Failure>>> {
+        let allowed = questions.len().min(QUESTIONS).min(self.questions_left);
+        self.questions_left -= allowed;
+        let all = questions.len();
+        let asked = stream::iter(questions.into_iter().take(allowed))
+            .map(|question| {
+                let (resolver, bytes_left) = (self.resolver.clone(), self.bytes_left.clone());
+                async move { resolver.ask(&question, &bytes_left).await }
+            })
+            .buffered(IN_FLIGHT);
+        let mut answers: Vec<_> = asked.collect().await;
+        answers.resize(all, Err(Failure::Denied));
+        Ok(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests;

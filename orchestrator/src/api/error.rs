@@ -1,0 +1,268 @@
+//! The envelope, and the table from errors to statuses.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use dns_manager_host::Error as HostError;
+use dns_manager_host::contract::Code;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::inventory;
+use crate::lifecycle;
+use crate::outcome::{Outcome, Reason, Status};
+use crate::registry::VerifyError;
+
+/// Everything went well.
+#[derive(Debug)]
+pub(super) struct Success<T> {
+    status: StatusCode,
+    data: T,
+}
+
+impl<T> Success<T> {
+    pub(super) fn ok(data: T) -> Self {
+        Self { status: StatusCode::OK, data }
+    }
+
+    /// It was begun, and goes on.
+    pub(super) fn accepted(data: T) -> Self {
+        Self { status: StatusCode::ACCEPTED, data }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Success<T> {
+    fn into_response(self) -> Response {
+        (self.status, Json(Envelope { success: true, data: self.data })).into_response()
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<T> {
+    success: bool,
+    data: T,
+}
+
+/// Something did not.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    error: Reason,
+    data: Option<Value>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, code: &str, message: String) -> Self {
+        Self { status, error: Reason { code: code.to_owned(), message }, data: None }
+    }
+
+    /// The request is not one of ours.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", message.into())
+    }
+
+    pub(super) fn not_found(message: String) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", message)
+    }
+
+    pub(super) fn method_not_allowed(message: String) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", message)
+    }
+
+    pub(super) fn too_large(message: String) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
+    }
+
+    pub(super) fn unsupported_media_type(message: String) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", message)
+    }
+
+    pub(super) fn not_ready(message: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", message)
+    }
+
+    /// A workflow ended before its time; the server says why.
+    pub(super) fn stopped(problem: String, server: &impl Serialize) -> Self {
+        Self { data: to_value(server), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "failed", problem) }
+    }
+
+    pub(super) fn internal(message: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut body = json!({"success": false, "error": self.error});
+        if let (Some(data), Some(object)) = (self.data, body.as_object_mut()) {
+            object.insert("data".to_owned(), data);
+        }
+        (self.status, Json(body)).into_response()
+    }
+}
+
+/// 200 if everything is as it was asked for, else the gravest outcome's status and reason; the outcomes in both cases.
+pub(super) fn outcomes(outcomes: Vec<Outcome>) -> Result<Success<Vec<Outcome>>, Failure> {
+    let not_done = || outcomes.iter().filter(|outcome| !outcome.outcome.is_done());
+    let Some(gravest) = not_done().map(|outcome| outcome.outcome).max() else {
+        return Ok(Success::ok(outcomes));
+    };
+    let reason = not_done().filter(|outcome| outcome.outcome == gravest).find_map(|outcome| outcome.reason.clone());
+    let reason = reason.unwrap_or_else(|| Reason { code: gravest.to_string(), message: String::new() });
+    let message = match not_done().count() {
+        1 => reason.message,
+        several => format!("{} (and {} more, see data)", reason.message, several - 1),
+    };
+    Err(Failure { data: to_value(&outcomes), ..Failure::new(status_of_outcome(gravest), &reason.code, message) })
+}
+
+fn status_of_outcome(status: Status) -> StatusCode {
+    match status {
+        Status::Created | Status::Updated | Status::Deleted | Status::Unchanged => StatusCode::OK,
+        Status::Refused => StatusCode::BAD_REQUEST,
+        Status::Conflict => StatusCode::CONFLICT,
+        Status::Failed => StatusCode::SERVICE_UNAVAILABLE,
+        Status::Unknown => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let Reason { code, message } = Reason::from(&error);
+        Self::new(status_of_host_error(&error), &code, message)
+    }
+}
+
+fn status_of_host_error(error: &HostError) -> StatusCode {
+    match error {
+        HostError::Refused(reason) => status_of_code(&reason.code),
+        HostError::NotDone(outcome) => status_of_outcome(outcome.status.into()),
+        HostError::Unsupported(_) => StatusCode::BAD_REQUEST,
+        HostError::Denied(_) => StatusCode::FORBIDDEN,
+        HostError::OutOfTime { .. } => StatusCode::GATEWAY_TIMEOUT,
+        HostError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        HostError::Load(_)
+        | HostError::Config(_)
+        | HostError::Trapped { .. }
+        | HostError::OutOfCpu { .. }
+        | HostError::OutOfMemory { .. }
+        | HostError::OutOfStack
+        | HostError::OutOfHandles { .. }
+        | HostError::Exceeded { .. }
+        | HostError::Contract(_)
+        | HostError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Of a call that the plugin refused as a whole.
+fn status_of_code(code: &Code) -> StatusCode {
+    match code {
+        Code::Invalid | Code::Unsupported | Code::OutsideZones | Code::Coexistence | Code::TooMany => {
+            StatusCode::BAD_REQUEST
+        }
+        Code::Denied => StatusCode::FORBIDDEN,
+        Code::OwnedBy(_) | Code::Changed | Code::CursorExpired => StatusCode::CONFLICT,
+        Code::Protocol => StatusCode::BAD_GATEWAY,
+        Code::Contention | Code::Unavailable | Code::Full | Code::Misconfigured | Code::Other(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        Code::Deadline => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Refused(_) => Self::invalid(error.to_string()),
+            VerifyError::Dns(error) => error.into(),
+        }
+    }
+}
+
+impl From<lifecycle::Error> for Failure {
+    fn from(error: lifecycle::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            lifecycle::Error::Hostname(_) | lifecycle::Error::Request { .. } => Self::invalid(message),
+            lifecycle::Error::Exists(_) => Self::new(StatusCode::CONFLICT, "exists", message),
+            lifecycle::Error::NotFound(_) => Self::not_found(message),
+            lifecycle::Error::Busy(_) => Self::new(StatusCode::CONFLICT, "busy", message),
+            lifecycle::Error::Inventory(error) => error.into(),
+        }
+    }
+}
+
+impl From<inventory::Error> for Failure {
+    fn from(error: inventory::Error) -> Self {
+        Self::internal(crate::error_chain(&error))
+    }
+}
+
+/// Our own types always have a JSON form.
+fn to_value(data: &impl Serialize) -> Option<Value> {
+    serde_json::to_value(data).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use dns_manager_host::contract;
+
+    use super::*;
+
+    fn outcome(status: Status, message: &str) -> Outcome {
+        Outcome {
+            name: "web.example.com".to_owned(),
+            record_type: Some("A".to_owned()),
+            value: Some("192.0.2.1".to_owned()),
+            ttl: Some(300),
+            outcome: status,
+            reason: (!status.is_done()).then(|| Reason::invalid(message)),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn everything_done_is_ok() {
+        let done = [Status::Created, Status::Updated, Status::Deleted, Status::Unchanged];
+
+        assert!(outcomes(done.iter().map(|status| outcome(*status, "")).collect()).is_ok());
+        assert!(outcomes(Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn the_gravest_outcome_decides() {
+        for (statuses, expected) in [
+            (vec![Status::Created, Status::Refused], 400),
+            (vec![Status::Conflict, Status::Refused], 409),
+            (vec![Status::Conflict, Status::Failed, Status::Refused], 503),
+            (vec![Status::Unknown, Status::Failed], 504),
+        ] {
+            let failure = outcomes(statuses.iter().map(|status| outcome(*status, "m")).collect()).unwrap_err();
+            assert_eq!(failure.status.as_u16(), expected, "{statuses:?}");
+            assert_eq!(failure.data.unwrap().as_array().unwrap().len(), statuses.len());
+        }
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_gravest_outcome() {
+        let failure = outcomes(vec![outcome(Status::Refused, "first"), outcome(Status::Failed, "second")]).unwrap_err();
+
+        assert_eq!(failure.error, Reason::invalid("second (and 1 more, see data)"));
+    }
+
+    #[test]
+    fn the_errors_of_a_call_have_their_statuses() {
+        let refused = |code| HostError::Refused(contract::Reason::new(code, "why"));
+        for (error, status, code) in [
+            (refused(Code::Invalid), 400, "invalid"),
+            (refused(Code::Unavailable), 503, "unavailable"),
+            (refused(Code::Protocol), 502, "protocol"),
+            (refused(Code::Deadline), 504, "deadline"),
+            (HostError::Denied("x".to_owned()), 403, "denied"),
+            (HostError::OutOfStack, 500, "out-of-stack"),
+        ] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.status.as_u16(), failure.error.code.as_str()), (status, code));
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The REST API on a real connection, with DNS and inventory faked.
+
+use std::time::Duration;
+
+use dns_manager_host::contract::{Check, Level};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::lifecycle::Policy;
+use crate::provider::Kind;
+use crate::record::Ttl;
+use crate::remote::Remote;
+use crate::serve::Holder;
+use crate::testing::{FakeDns, FakeInventory};
+
+struct Api {
+    base: String,
+    instance: Uuid,
+    dns: Arc<FakeDns>,
+}
+
+impl Api {
+    async fn start(dns: FakeDns) -> Self {
+        let dns = Arc::new(dns);
+        let ttl = Ttl::try_from(300).unwrap();
+        let policy = Policy {
+            auto_register: true,
+            ttl,
+            verify_timeout: Duration::from_secs(1),
+            ready_timeout: Duration::from_secs(1),
+            domain: None,
+            suggested_domain: "example.com".to_owned(),
+        };
+        let inventory = Arc::new(FakeInventory::default());
+        let service = Service {
+            dns: dns.clone(),
+            registry: Registry::new(dns.clone(), ttl),
+            lifecycle: Lifecycle::new(dns.clone(), Kind::Static.provider(), inventory, policy),
+            instance: Uuid::now_v7(),
+        };
+        let instance = service.instance;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, router(service)).into_future());
+        Self { base, instance, dns }
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = Client::builder().no_proxy().build().unwrap().request(method, format!("{}{path}", self.base));
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.send("GET", path, None).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("POST", path, Some(&body.to_string())).await
+    }
+}
+
+fn code(answer: &Value) -> &str {
+    answer["error"]["code"].as_str().unwrap()
+}
+
+fn message(answer: &Value) -> &str {
+    answer["error"]["message"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn records_are_listed_in_the_envelope_of_the_users_document() {
+    let api = Api::start(FakeDns::default()).await;
+    let set = json!({"name": "web-01.example.com", "record_type": "A", "values": ["192.168.1.10"]});
+
+    let (created, outcomes) = api.post("/api/v1/dns/records", &set).await;
+    let client = Client::builder().no_proxy().build().unwrap();
+    let listed = client.get(format!("{}/api/v1/dns/records", api.base)).send().await.unwrap();
+
+    assert_eq!((created, listed.status().as_u16()), (200, 200));
+    assert_eq!(
+        outcomes,
+        json!({"success": true, "data": [
+            {"name": "web-01.example.com", "record_type": "A", "value": "192.168.1.10", "ttl": 300, "outcome": "created"}
+        ]})
+    );
+    assert_eq!(
+        listed.text().await.unwrap(),
+        r#"{"success":true,"data":[{"name":"web-01.example.com","record_type":"A","value":"192.168.1.10","ttl":300}]}"#
+    );
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_not_done_is_an_error_and_data() {
+    let api = Api::start(FakeDns::default().conflict_at("taken")).await;
+    let sets = json!([
+        {"name": "taken.example.com", "record_type": "A", "values": ["192.0.2.1"]},
+        {"name": "free.example.com", "record_type": "A", "values": ["192.0.2.2"], "ttl": 60},
+        {"name": "odd.example.com", "record_type": "AAAA", "values": ["192.0.2.3"]},
+    ]);
+
+    let (status, answer) = api.post("/api/v1/dns/records", &sets).await;
+
+    assert_eq!((status, code(&answer)), (409, "owned-by"));
+    assert_eq!(message(&answer), "taken.example.com belongs to somebody else (and 1 more, see data)");
+    let outcomes: Vec<_> = answer["data"].as_array().unwrap().iter().map(|outcome| &outcome["outcome"]).collect();
+    assert_eq!(outcomes, ["conflict", "created", "refused"]);
+}
+
+#[tokio::test]
+async fn a_record_set_is_replaced_and_removed_by_its_path() {
+    let api = Api::start(FakeDns::default()).await;
+    let path = "/api/v1/dns/records/web-01.example.com/a";
+
+    let (put, _) = api.send("PUT", path, Some(r#"{"values": ["192.0.2.1"], "ttl": 60}"#)).await;
+    let (deleted, answer) = api.send("DELETE", &format!("{path}?value=192.0.2.1&value=192.0.2.9"), None).await;
+
+    assert_eq!((put, deleted), (200, 200));
+    let outcomes: Vec<_> = answer["data"].as_array().unwrap().iter().map(|outcome| &outcome["outcome"]).collect();
+    assert_eq!(outcomes, ["deleted", "deleted"]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_none_of_ours_is_answered_in_the_envelope() {
+    let api = Api::start(FakeDns::default()).await;
+    let set = r#"{"name": "a.example.com", "record_type": "A", "values": ["192.0.2.1"]"#;
+    for (method, path, body, status, expected) in [
+        ("GET", "/nowhere", None, 404, "there is nothing at /nowhere"),
+        ("GET", "/api/v1/dns/nowhere", None, 404, "there is nothing at /api/v1/dns/nowhere"),
+        ("PATCH", "/api/v1/dns/records", None, 405, "PATCH is not available at /api/v1/dns/records"),
+        (
+            "GET",
+            "/api/v1/dns/records?zon=x",
+            None,
+            400,
+            "unknown query parameter \"zon\": known here are zone, name, type",
+        ),
+        ("GET", "/api/v1/dns/records?zone=a&zone=b", None, 400, "query parameter \"zone\" is given more than once"),
+        (
+            "GET",
+            "/api/v1/dns/records?type=ANY",
+            None,
+            400,
+            "\"ANY\" is not a record type: write A, AAAA, CNAME, TXT, MX, SRV, PTR or NS, say",
+        ),
+        ("POST", "/api/v1/dns/records", None, 400, "the body is empty: send JSON"),
+        ("POST", "/api/v1/dns/records", Some("[{}]"), 400, "item 0: missing field `name`"),
+        (
+            "POST",
+            "/api/v1/dns/records",
+            Some(r#"{"name": "a.example.com", "record_type": "A", "values": []}"#),
+            400,
+            "the body: values is empty: to remove a record set, use DELETE",
+        ),
+        (
+            "PUT",
+            "/api/v1/dns/records/a.example.com/A",
+            Some(r#"{"values": ["192.0.2.1"], "tll": 1}"#),
+            400,
+            "the body: unknown field `tll`, expected `values` or `ttl` at line 1 column 31",
+        ),
+        ("POST", "/api/v1/dns/records", Some(set), 400, "the body: EOF while parsing an object at line 1 column 69"),
+        (
+            "POST",
+            "/api/v1/servers?wait=long",
+            Some(r#"{"hostname": "a.example.com"}"#),
+            400,
+            "wait: \"long\" is not a duration of at most 10m: write 30s, say",
+        ),
+        (
+            "POST",
+            "/api/v1/servers",
+            Some(r#"{"hostname": "a.example.com", "addresses": ["x"]}"#),
+            400,
+            "addresses: \"x\" is not an IP address",
+        ),
+        (
+            "GET",
+            "/api/v1/servers/a.example.com",
+            None,
+            404,
+            "there is no server a.example.com: `dns-manager server list` shows all",
+        ),
+    ] {
+        let (found, answer) = api.send(method, path, body).await;
+        assert_eq!((found, message(&answer)), (status, expected), "{method} {path}");
+        assert_eq!(answer["success"], false);
+    }
+    assert_eq!(api.dns.asked(), <[String; 0]>::default());
+}
+
+#[tokio::test]
+async fn a_body_must_be_json_and_not_too_large() {
+    let api = Api::start(FakeDns::default()).await;
+    let url = format!("{}/api/v1/dns/records", api.base);
+    let client = Client::builder().no_proxy().build().unwrap();
+
+    let plain = client.post(&url).header("content-type", "text/plain").body("{}").send().await.unwrap();
+    let large = client.post(&url).header("content-type", "application/json").body(" ".repeat(MAX_BODY_BYTES + 1));
+    let large = large.send().await.unwrap();
+
+    assert_eq!((plain.status().as_u16(), large.status().as_u16()), (415, 413));
+    assert_eq!(code(&plain.json().await.unwrap()), "unsupported-media-type");
+    assert_eq!(code(&large.json().await.unwrap()), "too-large");
+}
+
+#[tokio::test]
+async fn a_server_is_created_shown_and_deleted() {
+    let api = Api::start(FakeDns::default()).await;
+    let body = json!({"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]});
+
+    let (created, server) = api.post("/api/v1/servers?wait=10s", &body).await;
+    let (again, conflict) = api.post("/api/v1/servers", &body).await;
+    let (_, listed) = api.get("/api/v1/servers").await;
+    let (deleted, gone) = api.send("DELETE", "/api/v1/servers/web-01.example.com?wait=10", None).await;
+
+    assert_eq!((created, &server["data"]["state"]), (200, &json!("ready")));
+    assert_eq!(server["data"]["dns"]["verified"], true);
+    assert_eq!((again, code(&conflict)), (409, "exists"));
+    assert_eq!(listed["data"][0]["hostname"], "web-01.example.com");
+    assert_eq!((deleted, &gone["data"]["state"]), (200, &json!("deleted")));
+    assert_eq!(api.get("/api/v1/servers").await.1["data"], json!([]));
+}
+
+#[tokio::test]
+async fn without_wait_a_server_is_accepted() {
+    let api = Api::start(FakeDns::default()).await;
+    let body = json!({"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]});
+
+    let (status, answer) = api.post("/api/v1/servers", &body).await;
+
+    assert_eq!((status, &answer["data"]["state"]), (202, &json!("creating")));
+}
+
+#[tokio::test]
+async fn a_workflow_that_stopped_is_an_error_with_the_server() {
+    let api = Api::start(FakeDns::default()).await;
+    let body = json!({"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]});
+    api.post("/api/v1/servers?wait=10s", &body).await;
+    api.dns.set_unavailable(true);
+
+    let (status, answer) = api.send("DELETE", "/api/v1/servers/web-01.example.com?wait=10s", None).await;
+
+    assert_eq!((status, code(&answer), &answer["data"]["state"]), (503, "failed", &json!("failed")));
+}
+
+#[tokio::test]
+async fn a_command_sees_the_steps_of_a_running_service() {
+    let api = Api::start(FakeDns::default()).await;
+    let holder = Holder { url: api.base.clone(), instance: api.instance };
+    let stale = Holder { instance: Uuid::now_v7(), ..holder.clone() };
+    let remote = Remote::find(&holder).await.unwrap();
+    let mut steps = Vec::new();
+
+    let addresses = ["192.168.1.10".parse().unwrap()];
+    let created = remote.create("web-01.example.com", &addresses, |step| steps.push(step.name.clone())).await.unwrap();
+    let refused = remote.create("web-01.example.com", &addresses, |_| {}).await.unwrap_err();
+    let deleted = remote.delete("web-01.example.com", |step| steps.push(step.name.clone())).await.unwrap();
+
+    assert_eq!((created.dns.verified, deleted.state), (Some(true), crate::server::State::Deleted));
+    assert_eq!(steps, ["create", "wait", "register", "verify", "stop", "unregister", "delete", "remove"]);
+    assert_eq!(
+        refused.to_string(),
+        "there is a server web-01.example.com already: delete it first, or choose another name"
+    );
+    assert!(Remote::find(&stale).await.is_none());
+}
+
+#[tokio::test]
+async fn readiness_says_why_not() {
+    let failing = Check {
+        id: "backend-reachable".to_owned(),
+        level: Level::Fail,
+        saw: "http://localhost:2379 refuses connections".to_owned(),
+        remedy: "start etcd".to_owned(),
+        attributes: Vec::new(),
+    };
+    let well = Api::start(FakeDns::default()).await;
+    let ill = Api::start(FakeDns::default().check(failing)).await;
+
+    assert_eq!(well.get("/readyz").await, (200, json!({"success": true, "data": {"ready": true}})));
+    assert_eq!(
+        ill.get("/readyz").await,
+        (
+            503,
+            json!({"success": false, "error": {
+                "code": "not-ready",
+                "message": "backend-reachable: http://localhost:2379 refuses connections: start etcd",
+            }})
+        )
+    );
+    assert_eq!(ill.get("/healthz").await.0, 200);
+}

@@ -1,0 +1,216 @@
+//! The command line: arguments, and which command they mean.
+//!
+//! Results go to standard output, everything else to standard error, each as the writer that [`run`] is given.
+
+mod config;
+mod output;
+mod plugin;
+mod record;
+mod serve;
+mod server;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+use crate::environment::Environment;
+use output::{Console, Form};
+
+/// Overrides what is logged, in the form of `RUST_LOG`.
+const LOG_VARIABLE: &str = "DNS_MANAGER_LOG";
+
+/// Registers DNS records of servers, and removes them with the servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dns-manager",
+    version,
+    after_help = "Example:
+  dns-manager server create web-01.example.com --ip 192.168.1.10 --ip 2001:db8::10
+
+Exit status: 0 all of it done, 1 something failed or is unknown, 2 bad arguments or configuration.
+Configuration: --config, else $DNS_MANAGER_CONFIG, else ./config.toml, else defaults; each value can be
+overridden by a variable, orchestrator.dns.ttl by DNS_MANAGER__ORCHESTRATOR__DNS__TTL, say."
+)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// How results are written: for people, or as the `data` of the REST API.
+    #[arg(long, global = true, value_enum, default_value_t = Form::Table, value_name = "FORM")]
+    output: Form,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create, delete and show servers.
+    #[command(subcommand)]
+    Server(server::Command),
+    /// List, change and verify records.
+    #[command(subcommand)]
+    Record(record::Command),
+    /// Serve the REST API until SIGTERM or Ctrl-C.
+    #[command(after_help = "Example:
+  dns-manager serve --config /etc/dns-manager.toml")]
+    Serve,
+    /// Explain the configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Look into components.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+}
+
+/// The exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All of it done.
+    Done,
+    /// Something failed or is unknown.
+    Failed,
+    /// Bad arguments or configuration.
+    Usage,
+}
+
+impl Exit {
+    fn when(is_done: bool) -> Self {
+        if is_done { Self::Done } else { Self::Failed }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Why a command ended early.
+enum Failure {
+    Usage(anyhow::Error),
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        if is_usage(&error) { Self::Usage(error) } else { Self::Failed(error) }
+    }
+}
+
+/// Whether somebody has to change arguments or configuration; a component that cannot be loaded is named there, too.
+fn is_usage(error: &anyhow::Error) -> bool {
+    use crate::{lifecycle, remote, serve};
+    error.is::<crate::config::Error>()
+        || error.is::<crate::name::NameError>()
+        || error.is::<crate::dns::ConnectError>()
+        || matches!(error.downcast_ref(), Some(serve::Error::Connect(_)))
+        || matches!(error.downcast_ref(), Some(lifecycle::Error::Hostname(_) | lifecycle::Error::Request { .. }))
+        || matches!(error.downcast_ref(), Some(remote::Error::Refused(reason)) if reason.code == "invalid")
+}
+
+/// Parses the arguments (the program's name first) and runs the command.
+pub async fn run(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    environment: &Environment,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Exit {
+    match parse(arguments, stdout, stderr) {
+        Ok(cli) => cli.run(environment, stdout, stderr).await,
+        Err(exit) => exit,
+    }
+}
+
+/// Parses the arguments, the program's name first.
+///
+/// # Errors
+///
+/// There is no command to run: help was asked for and shown, or the arguments are wrong, which was said.
+pub fn parse(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<Cli, Exit> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let text = error.render();
+        let (written, exit) = if error.use_stderr() {
+            (write!(stderr, "{text}"), Exit::Usage)
+        } else {
+            (write!(stdout, "{text}"), Exit::Done)
+        };
+        if written.is_ok() { exit } else { Exit::Failed }
+    })
+}
+
+/// Sends log lines to standard error, as `DNS_MANAGER_LOG` says; without it, a service says more than a command.
+///
+/// # Errors
+///
+/// The variable's value is no filter.
+pub fn log(environment: &Environment, is_service: bool) -> anyhow::Result<()> {
+    let filter = environment.variable(LOG_VARIABLE).unwrap_or(if is_service { "info" } else { "warn" });
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("{LOG_VARIABLE}: \"{filter}\" is not a filter"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+}
+
+impl Cli {
+    /// Whether this is a service rather than a command.
+    pub fn is_service(&self) -> bool {
+        matches!(self.command, Command::Serve)
+    }
+
+    /// Runs the command.
+    pub async fn run(self, environment: &Environment, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Exit {
+        let mut console = Console { form: self.output, stdout, stderr };
+        let settings = Settings { file: self.config, environment };
+        let ended = match self.command {
+            Command::Server(command) => server::run(command, &settings, &mut console).await,
+            Command::Record(command) => record::run(command, &settings, &mut console).await,
+            Command::Serve => serve::run(&settings, &mut console).await,
+            Command::Config(command) => config::run(&command, &settings, &mut console),
+            Command::Plugin(command) => plugin::run(command, &mut console).await,
+        };
+        let (error, exit) = match ended {
+            Ok(exit) => return exit,
+            Err(Failure::Usage(error)) => (error, Exit::Usage),
+            Err(Failure::Failed(error)) => (error, Exit::Failed),
+        };
+        for line in crate::error_chain(error.as_ref()).lines() {
+            console.error(line);
+        }
+        exit
+    }
+}
+
+/// Where the configuration comes from.
+struct Settings<'a> {
+    file: Option<PathBuf>,
+    environment: &'a Environment,
+}
+
+impl Settings<'_> {
+    /// Loads the configuration and says what deserves a look.
+    fn load(&self, console: &mut Console<'_>) -> Result<Config, Failure> {
+        let config = Config::load(self.file.as_deref(), self.environment)?;
+        for warning in &config.warnings {
+            console.warning(warning);
+        }
+        Ok(config)
+    }
+}

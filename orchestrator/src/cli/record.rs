@@ -1,0 +1,138 @@
+//! `record list|register|update|unregister|verify`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::output::{self, Console, Rows};
+use super::{Exit, Failure, Settings};
+use crate::dns;
+use crate::record::{Record, RecordSet, RecordType};
+use crate::registry::{Registry, Selection, Wanted};
+use crate::verification::{Verdict, Verification};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List what is registered.
+    #[command(after_help = "Example:
+  dns-manager record list --zone example.com --type A")]
+    List {
+        /// Only in this zone.
+        #[arg(long)]
+        zone: Option<String>,
+        /// Only at this name.
+        #[arg(long)]
+        name: Option<String>,
+        /// Only of this type.
+        #[arg(long = "type", value_name = "TYPE")]
+        record_type: Option<RecordType>,
+    },
+    /// Add values to a record set.
+    #[command(after_help = "Examples:
+  dns-manager record register web-01.example.com A 192.168.1.10 --ttl 60
+  dns-manager record register _sip._tcp.example.com SRV '10 60 5060 sip.example.com'
+  dns-manager record register example.com TXT -- '-text that starts with a hyphen'")]
+    Register(Set),
+    /// Make a record set exactly these values.
+    #[command(after_help = "Example:
+  dns-manager record update web-01.example.com A 192.168.1.20")]
+    Update(Set),
+    /// Remove values, a record set, or everything of a name.
+    #[command(after_help = "Examples:
+  dns-manager record unregister web-01.example.com A 192.168.1.10
+  dns-manager record unregister web-01.example.com")]
+    Unregister(Selected),
+    /// Ask every name server whether it answers with what is registered.
+    #[command(after_help = "Examples:
+  dns-manager record verify web-01.example.com
+  dns-manager record verify web-01.example.com A 192.168.1.10 --wait 30s")]
+    Verify {
+        #[command(flatten)]
+        selected: Selected,
+        /// How long to go on asking until every answer is right.
+        #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+        wait: Duration,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Set {
+    /// The full name.
+    name: String,
+    /// A, AAAA, CNAME, TXT, MX, SRV, PTR, NS or TYPEn.
+    #[arg(value_name = "TYPE")]
+    record_type: RecordType,
+    /// The values.
+    #[arg(value_name = "VALUE", required = true)]
+    values: Vec<String>,
+    /// Seconds; the configured one if absent.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    ttl: Option<i64>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Selected {
+    /// The full name.
+    name: String,
+    /// All types if absent.
+    #[arg(value_name = "TYPE")]
+    record_type: Option<RecordType>,
+    /// All values if absent.
+    #[arg(value_name = "VALUE")]
+    values: Vec<String>,
+}
+
+pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let config = settings.load(console)?;
+    let manager = dns::connect(&config).await?;
+    let registry = Registry::new(Arc::new(manager), config.dns.ttl);
+    match command {
+        Command::List { zone, name, record_type } => {
+            let listing = registry.list(Wanted { zone, name, record_type }).await?;
+            for problem in &listing.problems {
+                console.warning(problem);
+            }
+            console.result(listing.records.as_slice(), table)?;
+            Ok(Exit::Done)
+        }
+        Command::Register(set) => Ok(Exit::when(console.outcomes(&registry.register(&[set.into()]).await)?)),
+        Command::Update(set) => Ok(Exit::when(console.outcomes(&registry.update(&set.into()).await)?)),
+        Command::Unregister(selected) => {
+            let outcomes = registry.unregister(&selected.into()).await;
+            if outcomes.is_empty() {
+                console.progress("there was nothing to remove");
+            }
+            Ok(Exit::when(console.outcomes(&outcomes)?))
+        }
+        Command::Verify { selected, wait } => {
+            let verifications = registry.verify(&selected.into(), wait).await?;
+            console.result(verifications.as_slice(), output::verification_table)?;
+            for problem in verifications.iter().flat_map(Verification::problems) {
+                console.error(&problem);
+            }
+            let is_verified = |verification: &Verification| verification.outcome == Verdict::Verified;
+            Ok(Exit::when(!verifications.is_empty() && verifications.iter().all(is_verified)))
+        }
+    }
+}
+
+impl From<Set> for RecordSet {
+    fn from(set: Set) -> Self {
+        Self { name: set.name, record_type: set.record_type.to_string(), ttl: set.ttl, values: set.values }
+    }
+}
+
+impl From<Selected> for Selection {
+    fn from(selected: Selected) -> Self {
+        Self { name: selected.name, record_type: selected.record_type, values: selected.values }
+    }
+}
+
+fn table(records: &[Record]) -> String {
+    let mut rows = Rows::new(&["NAME", "TYPE", "VALUE", "TTL"]);
+    for Record { name, record_type, value, ttl } in records {
+        rows.add(&[name, record_type, value, &ttl.to_string()]);
+    }
+    rows.text()
+}

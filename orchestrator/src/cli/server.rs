@@ -1,0 +1,201 @@
+//! `server create|delete|list|show`: on the inventory itself, or through the running service that holds it.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Subcommand;
+use tokio::sync::mpsc;
+
+use super::output::{Console, Rows};
+use super::{Exit, Failure, Settings};
+use crate::config::Config;
+use crate::dns;
+use crate::inventory::{Database, Inventory, OpenError};
+use crate::lifecycle::{Error as LifecycleError, Lifecycle, Policy, Workflow};
+use crate::remote::Remote;
+use crate::serve::Holder;
+use crate::server::{Server, State, Step};
+
+/// How long another command may hold the inventory, or a service take until it answers.
+const HELD_FOR: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create a server, register its addresses, and verify that its name resolves.
+    #[command(after_help = "Example:
+  dns-manager server create web-01.example.com --ip 192.168.1.10 --ip 2001:db8::10")]
+    Create {
+        /// Its full name, or a short one if orchestrator.domain is set.
+        hostname: String,
+        /// An address of it; may be repeated.
+        #[arg(long = "ip", value_name = "IP")]
+        addresses: Vec<IpAddr>,
+    },
+    /// Delete a server and its records.
+    #[command(after_help = "Example:
+  dns-manager server delete web-01.example.com")]
+    Delete {
+        /// Its name.
+        hostname: String,
+    },
+    /// List all servers.
+    #[command(after_help = "Example:
+  dns-manager server list --output json")]
+    List,
+    /// Show a server: its records, and what its workflow did.
+    #[command(after_help = "Example:
+  dns-manager server show web-01.example.com")]
+    Show {
+        /// Its name.
+        hostname: String,
+    },
+}
+
+/// The way to the inventory.
+enum Access {
+    Alone(Database),
+    Through(Remote),
+}
+
+pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let config = settings.load(console)?;
+    let access = open(&config.data_dir).await?;
+    match (command, access) {
+        (Command::Create { hostname, addresses }, Access::Alone(database)) => {
+            let lifecycle = lifecycle(&config, database).await?;
+            let server = follow(lifecycle.create(&hostname, &addresses).await?, console).await?;
+            ended(&server, console)
+        }
+        (Command::Create { hostname, addresses }, Access::Through(remote)) => {
+            let observe = |step: &Step| console.progress(&step.to_string());
+            let server = remote.create(&hostname, &addresses, observe).await?;
+            ended(&server, console)
+        }
+        (Command::Delete { hostname }, Access::Alone(database)) => {
+            let lifecycle = lifecycle(&config, database).await?;
+            let server = follow(lifecycle.delete(&hostname).await?, console).await?;
+            ended(&server, console)
+        }
+        (Command::Delete { hostname }, Access::Through(remote)) => {
+            let observe = |step: &Step| console.progress(&step.to_string());
+            let server = remote.delete(&hostname, observe).await?;
+            ended(&server, console)
+        }
+        (Command::List, Access::Alone(database)) => listed(&database.list().await?, console),
+        (Command::List, Access::Through(remote)) => listed(&remote.list().await?, console),
+        (Command::Show { hostname }, Access::Alone(database)) => {
+            let hostname = Policy::of(&config).hostname(&hostname)?;
+            let found = database.find(&hostname).await?.ok_or(LifecycleError::NotFound(hostname))?;
+            shown(&found, console)
+        }
+        (Command::Show { hostname }, Access::Through(remote)) => shown(&remote.find_server(&hostname).await?, console),
+    }
+}
+
+/// Takes the inventory, or finds the service that holds it; another command that holds it is waited for.
+async fn open(data_dir: &Path) -> Result<Access, Failure> {
+    let deadline = Instant::now() + HELD_FOR;
+    loop {
+        let held = match Database::open(data_dir) {
+            Ok(database) => return Ok(Access::Alone(database)),
+            Err(OpenError::Held(directory)) => OpenError::Held(directory),
+            Err(unusable) => return Err(unusable.into()),
+        };
+        if let Some(holder) = Holder::read(data_dir)
+            && let Some(remote) = Remote::find(&holder).await
+        {
+            return Ok(Access::Through(remote));
+        }
+        if Instant::now() >= deadline {
+            return Err(anyhow::anyhow!("{held}, which neither ends nor answers: end it, then try again").into());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn lifecycle(config: &Config, database: Database) -> Result<Lifecycle, Failure> {
+    let manager = dns::connect(config).await?;
+    Ok(Lifecycle::new(Arc::new(manager), config.provider.provider(), Arc::new(database), Policy::of(config)))
+}
+
+/// Runs a workflow and shows each step as it ends.
+async fn follow(workflow: Workflow, console: &mut Console<'_>) -> Result<Server, Failure> {
+    let (sender, mut steps) = mpsc::unbounded_channel::<Step>();
+    let running = workflow.run(move |step| {
+        // The receiver lives as long as the workflow.
+        let _ = sender.send(step.clone());
+    });
+    let showing = async {
+        while let Some(step) = steps.recv().await {
+            console.progress(&step.to_string());
+        }
+    };
+    let (server, ()) = tokio::join!(running, showing);
+    Ok(server?)
+}
+
+/// A server that is there with a problem is not all that was asked for.
+fn ended(server: &Server, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    console.result(server, |server| table(std::slice::from_ref(server)))?;
+    if let Some(problem) = &server.problem {
+        console.error(&format!("{}: {problem}", server.hostname));
+    }
+    Ok(Exit::when(server.problem.is_none() && server.state != State::Failed))
+}
+
+fn listed(servers: &[Server], console: &mut Console<'_>) -> Result<Exit, Failure> {
+    console.result(servers, table)?;
+    Ok(Exit::Done)
+}
+
+fn shown(server: &Server, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    console.result(server, details)?;
+    Ok(Exit::Done)
+}
+
+fn table(servers: &[Server]) -> String {
+    let mut rows = Rows::new(&["HOSTNAME", "STATE", "VERIFIED", "ADDRESSES"]);
+    for server in servers {
+        rows.add(&[server.hostname.as_str(), &server.state.to_string(), verified(server), &addresses(server)]);
+    }
+    rows.text()
+}
+
+fn details(server: &Server) -> String {
+    let mut rows = Rows::plain();
+    rows.add(&["hostname", server.hostname.as_str()]);
+    rows.add(&["id", &server.id.to_string()]);
+    rows.add(&["state", &server.state.to_string()]);
+    rows.add(&["addresses", &addresses(server)]);
+    for outcome in &server.dns.records {
+        let words = [outcome.record_type.as_deref(), outcome.value.as_deref(), Some(&outcome.outcome.to_string())]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ");
+        rows.add(&["record", &words]);
+    }
+    rows.add(&["verified", verified(server)]);
+    for step in &server.steps {
+        rows.add(&["step", &format!("{}  {step}", step.started_at)]);
+    }
+    if let Some(problem) = &server.problem {
+        rows.add(&["problem", problem]);
+    }
+    rows.text()
+}
+
+fn addresses(server: &Server) -> String {
+    server.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn verified(server: &Server) -> &'static str {
+    match server.dns.verified {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    }
+}

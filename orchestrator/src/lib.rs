@@ -1,0 +1,45 @@
+//! A small orchestrator on [`dns_manager_host`]: it creates and deletes servers and keeps their DNS records with them.
+//!
+//! A request comes in through [`cli`] or [`api`]. Requests about records go to [`registry`], which hands them to the
+//! component behind [`dns`] and tells the outcome record by record ([`outcome`], [`verification`]). Requests about servers
+//! go to [`lifecycle`], whose steps ask a [`provider`] for the server and the component for its records, and write how far
+//! they came to the [`inventory`]. [`config`] is read before all of it; [`serve`] runs the REST API, and [`remote`] is how a
+//! command reaches it when both work on one inventory.
+
+#![warn(missing_docs)]
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod dns;
+pub mod environment;
+pub mod inventory;
+pub mod lifecycle;
+pub mod name;
+pub mod outcome;
+pub mod provider;
+pub mod record;
+pub mod registry;
+pub mod remote;
+pub mod serve;
+pub mod server;
+pub mod verification;
+
+#[cfg(test)]
+mod testing;
+
+/// An error and all its causes in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent errors repeat their source.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

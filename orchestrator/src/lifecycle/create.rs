@@ -1,0 +1,163 @@
+//! The steps of a server's creation: create, wait, register, verify.
+//!
+//! A problem with DNS never undoes a server: it is recorded, and the workflow goes on.
+
+use std::time::{Duration, Instant};
+
+use dns_manager_host::contract::{Action, Change, Expectation, Rdata, RecordSet};
+
+use super::{Ended, Parts};
+use crate::dns;
+use crate::outcome::{Asked, Outcome, Status};
+use crate::provider;
+use crate::record::{RecordType, value};
+use crate::registry;
+use crate::server::{Server, State};
+use crate::verification::{Verdict, Verification};
+
+const DELETE_IT: &str = "find out why, then delete the server and create it again";
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Beyond the wait itself, for reading what is stored and a last round of questions.
+const VERIFY_MARGIN: Duration = Duration::from_secs(10);
+
+pub(super) async fn create(parts: &Parts, server: &mut Server) -> Ended {
+    match parts.provider.create(server).await {
+        Ok(()) => Ended::done(State::Waiting, ""),
+        Err(error) => Ended::failed(server, format!("the provider did not create it: {error}"), DELETE_IT),
+    }
+}
+
+pub(super) async fn wait(parts: &Parts, server: &mut Server) -> Ended {
+    let deadline = Instant::now() + parts.policy.ready_timeout;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match parts.provider.status(server).await {
+            Ok(provider::Status::Ready(addresses)) => {
+                server.addresses = addresses;
+                let next = if parts.policy.auto_register { State::Registering } else { State::Ready };
+                return Ended::done(next, "");
+            }
+            Ok(provider::Status::Pending) if Instant::now() < deadline => {}
+            Ok(provider::Status::Pending) => {
+                let timeout = humantime::format_duration(parts.policy.ready_timeout);
+                return Ended::failed(server, format!("it was not ready within {timeout}"), DELETE_IT);
+            }
+            Err(error) => return Ended::failed(server, format!("the provider does not know it: {error}"), DELETE_IT),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Adds one record set per address family, each value carrying the server's id.
+pub(super) async fn register(parts: &Parts, server: &mut Server) -> Ended {
+    let planned = planned(parts, server);
+    let changes = planned.iter().map(|(_, change)| change.clone()).collect();
+    server.dns.records = match parts.dns.apply(changes, dns::usual_call()).await {
+        Ok(outcomes) => planned.iter().zip(&outcomes).flat_map(|((asked, _), outcome)| asked.expand(outcome)).collect(),
+        Err(error) => planned.iter().flat_map(|(asked, _)| registry::broken(asked, &error)).collect(),
+    };
+    server.dns.verified = None;
+
+    let next = if to_verify(server).is_empty() { State::Ready } else { State::Verifying };
+    let detail = told(&server.dns.records);
+    if server.dns.records.iter().all(|outcome| outcome.outcome.is_done()) {
+        Ended::done(next, detail)
+    } else {
+        Ended::problem(server, next, detail)
+    }
+}
+
+/// Asks the name servers for what is stored under the server's name, which includes what was just registered.
+pub(super) async fn verify(parts: &Parts, server: &mut Server) -> Ended {
+    let expectations: Vec<_> = to_verify(server)
+        .into_iter()
+        .map(|record_type| Expectation {
+            name: server.hostname.to_string(),
+            rr_type: Some(record_type.number()),
+            data: None,
+        })
+        .collect();
+    if expectations.is_empty() {
+        return Ended::done(State::Ready, "nothing is registered");
+    }
+    let wait = parts.policy.verify_timeout;
+    let verifications: Vec<Verification> =
+        match parts.dns.verify(expectations, wait, dns::call(wait + VERIFY_MARGIN)).await {
+            Ok(verifications) => verifications.iter().map(Verification::from).collect(),
+            Err(error) => {
+                let why = crate::error_chain(&error);
+                return Ended::problem(server, State::Ready, format!("it was not verified: {why}"));
+            }
+        };
+    let is_verified = verifications.iter().all(|verification| verification.outcome == Verdict::Verified);
+    server.dns.verified = Some(is_verified);
+    if is_verified {
+        let types: Vec<_> = verifications.iter().map(|verification| verification.record_type.as_str()).collect();
+        return Ended::done(State::Ready, format!("{} verified", types.join(", ")));
+    }
+    let problems: Vec<_> = verifications.iter().flat_map(Verification::problems).collect();
+    Ended::problem(server, State::Ready, problems.join("; "))
+}
+
+/// One change per address family that the server has.
+fn planned(parts: &Parts, server: &Server) -> Vec<(Asked, Change)> {
+    let ttl = parts.policy.ttl.seconds();
+    let values: Vec<_> = server.addresses.iter().map(|address| Rdata::from(*address)).collect();
+    [RecordType::A, RecordType::AAAA]
+        .into_iter()
+        .filter_map(|record_type| {
+            let data: Vec<Rdata> =
+                values.iter().filter(|value| value::type_of(value) == record_type).cloned().collect();
+            if data.is_empty() {
+                return None;
+            }
+            let asked = Asked {
+                name: server.hostname.to_string(),
+                record_type: Some(record_type),
+                values: data.iter().map(value::to_text).collect(),
+                ttl: Some(ttl.into()),
+                // Other servers may share the name.
+                resource: None,
+            };
+            let set = RecordSet { name: server.hostname.to_string(), ttl: Some(ttl), data };
+            Some((asked, registry::change(Action::Add(set), Some(server.id.to_string()))))
+        })
+        .collect()
+}
+
+/// The types that are, or may be, registered. One in doubt is settled by asking for what is stored.
+fn to_verify(server: &Server) -> Vec<RecordType> {
+    let is_there = |outcome: &&Outcome| match outcome.outcome {
+        Status::Created | Status::Updated | Status::Unchanged | Status::Unknown => true,
+        Status::Deleted | Status::Refused | Status::Conflict | Status::Failed => false,
+    };
+    let mut types: Vec<RecordType> = server
+        .dns
+        .records
+        .iter()
+        .filter(is_there)
+        .filter_map(|outcome| outcome.record_type.as_deref()?.parse().ok())
+        .collect();
+    types.sort_unstable();
+    types.dedup();
+    types
+}
+
+/// `A 192.168.1.10 created, AAAA ...`, with the reason where there is one.
+pub(super) fn told(outcomes: &[Outcome]) -> String {
+    let one = |outcome: &Outcome| {
+        let mut text = String::new();
+        for word in [&outcome.record_type, &outcome.value].into_iter().flatten() {
+            text.push_str(word);
+            text.push(' ');
+        }
+        text.push_str(&outcome.outcome.to_string());
+        if let Some(reason) = &outcome.reason {
+            text.push_str(&format!(": {}", reason.message));
+        }
+        text
+    };
+    outcomes.iter().map(one).collect::<Vec<_>>().join(", ")
+}

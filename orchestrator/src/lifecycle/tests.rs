@@ -1,0 +1,236 @@
+//! The two workflows, against fakes: which steps are taken, what is written when, and what a problem does to them.
+
+use dns_manager_host::contract::{Rdata, Verdict};
+
+use super::*;
+use crate::outcome::Status;
+use crate::provider::Kind;
+use crate::testing::{FakeDns, FakeInventory};
+
+struct World {
+    dns: Arc<FakeDns>,
+    inventory: Arc<FakeInventory>,
+    lifecycle: Lifecycle,
+}
+
+impl World {
+    fn new(dns: FakeDns) -> Self {
+        Self::with(dns, |_| {})
+    }
+
+    fn with(dns: FakeDns, change: impl FnOnce(&mut Policy)) -> Self {
+        let mut policy = Policy {
+            auto_register: true,
+            ttl: Ttl::try_from(300).unwrap(),
+            verify_timeout: Duration::from_secs(1),
+            ready_timeout: Duration::from_secs(1),
+            domain: None,
+            suggested_domain: "example.com".to_owned(),
+        };
+        change(&mut policy);
+        let (dns, inventory) = (Arc::new(dns), Arc::new(FakeInventory::default()));
+        let lifecycle = Lifecycle::new(dns.clone(), Kind::Static.provider(), inventory.clone(), policy);
+        Self { dns, inventory, lifecycle }
+    }
+
+    async fn create(&self) -> Server {
+        let addresses = ["192.168.1.10".parse().unwrap(), "2001:db8::10".parse().unwrap()];
+        self.lifecycle.create("web-01.example.com", &addresses).await.unwrap().run(|_| {}).await.unwrap()
+    }
+
+    async fn delete(&self) -> Server {
+        self.lifecycle.delete("web-01.example.com").await.unwrap().run(|_| {}).await.unwrap()
+    }
+}
+
+fn steps(server: &Server) -> Vec<String> {
+    server.steps.iter().map(|step| format!("{} {:?} {}", step.name, step.outcome, step.detail)).collect()
+}
+
+#[tokio::test]
+async fn a_server_is_created_registered_and_verified() {
+    let world = World::new(FakeDns::default());
+
+    let server = world.create().await;
+
+    assert_eq!((server.state, server.dns.verified, &server.problem), (State::Ready, Some(true), &None));
+    assert_eq!(
+        steps(&server),
+        [
+            "create Done ",
+            "wait Done ",
+            "register Done A 192.168.1.10 created, AAAA 2001:db8::10 created",
+            "verify Done A, AAAA verified"
+        ]
+    );
+    assert_eq!(
+        world.dns.stored(),
+        [
+            format!("web-01.example.com 192.168.1.10 {}", server.id),
+            format!("web-01.example.com 2001:db8::10 {}", server.id)
+        ]
+    );
+    assert_eq!(world.dns.asked(), ["apply 2", "verify 2"]);
+}
+
+#[tokio::test]
+async fn each_step_is_written_before_and_after() {
+    let world = World::new(FakeDns::default());
+
+    let server = world.create().await;
+
+    assert_eq!(
+        world.inventory.written(),
+        [
+            "creating",
+            "creating create Running",
+            "waiting create Done",
+            "waiting wait Running",
+            "registering wait Done",
+            "registering register Running",
+            "verifying register Done",
+            "verifying verify Running",
+            "ready verify Done",
+        ]
+    );
+    assert_eq!(world.lifecycle.find("web-01.example.com").await.unwrap(), server);
+}
+
+#[tokio::test]
+async fn a_conflict_is_recorded_and_the_workflow_goes_on() {
+    let world = World::new(FakeDns::default().conflict_at("web-01"));
+
+    let server = world.create().await;
+
+    let problem = "A 192.168.1.10 conflict: web-01.example.com belongs to somebody else, AAAA 2001:db8::10 conflict: \
+                   web-01.example.com belongs to somebody else";
+    assert_eq!((server.state, server.dns.verified), (State::Ready, None));
+    assert_eq!(server.problem.as_deref(), Some(problem));
+    assert!(server.dns.records.iter().all(|outcome| outcome.outcome == Status::Conflict));
+    assert_eq!(world.dns.asked(), ["apply 2"], "nothing is there to verify");
+}
+
+#[tokio::test]
+async fn an_unreachable_backend_does_not_undo_a_server() {
+    let world = World::new(FakeDns::default());
+    world.dns.set_unavailable(true);
+
+    let server = world.create().await;
+
+    assert_eq!((server.state, server.dns.verified), (State::Ready, None));
+    let reason = server.dns.records[1].reason.clone().unwrap();
+    assert_eq!((reason.code.as_str(), server.dns.records[1].outcome), ("unavailable", Status::Failed));
+}
+
+#[tokio::test]
+async fn a_failed_verification_is_recorded_and_the_workflow_goes_on() {
+    let world = World::new(FakeDns::default().verdict(Verdict::NotFound));
+
+    let server = world.create().await;
+
+    assert_eq!((server.state, server.dns.verified), (State::Ready, Some(false)));
+    assert_eq!(
+        server.problem.as_deref(),
+        Some(
+            "web-01.example.com A: 127.0.0.1:53: not-found, it answers NXDOMAIN without a value; web-01.example.com AAAA: \
+             127.0.0.1:53: not-found, it answers NXDOMAIN without a value"
+        )
+    );
+}
+
+#[tokio::test]
+async fn without_auto_register_dns_is_not_asked() {
+    let world = World::with(FakeDns::default(), |policy| policy.auto_register = false);
+
+    let created = world.create().await;
+    let deleted = world.delete().await;
+
+    assert_eq!((created.state, deleted.state), (State::Ready, State::Deleted));
+    assert_eq!(world.dns.asked(), <[String; 0]>::default());
+}
+
+#[tokio::test]
+async fn deleting_removes_what_carries_the_id_and_nothing_else() {
+    let neighbour = Rdata::A((192, 168, 1, 99));
+    let world = World::new(FakeDns::default().entry("web-01.example.com", neighbour, "another"));
+    world.create().await;
+
+    let server = world.delete().await;
+
+    assert_eq!(world.dns.stored(), ["web-01.example.com 192.168.1.99 another"]);
+    assert_eq!(server.state, State::Deleted);
+    assert_eq!(
+        steps(&server)[4..],
+        [
+            "stop Done ",
+            "unregister Done A 192.168.1.10 deleted, AAAA 2001:db8::10 deleted",
+            "delete Done ",
+            "remove Done "
+        ]
+    );
+    assert_eq!(world.lifecycle.list().await.unwrap(), []);
+    assert!(world.lifecycle.is_idle());
+}
+
+#[tokio::test]
+async fn records_that_stay_keep_their_server_until_it_is_deleted_again() {
+    let world = World::new(FakeDns::default());
+    world.create().await;
+    world.dns.set_unavailable(true);
+
+    let failed = world.delete().await;
+    world.dns.set_unavailable(false);
+    let deleted = world.delete().await;
+
+    assert_eq!(failed.state, State::Failed);
+    assert_eq!(
+        failed.problem.as_deref(),
+        Some(
+            "its records could not be listed: the plugin refused: http://localhost:2379 is not reached (unavailable): delete \
+             the server again when that is put right"
+        )
+    );
+    assert_eq!((deleted.state, deleted.problem), (State::Deleted, None));
+    assert_eq!(world.dns.stored(), <[String; 0]>::default());
+}
+
+#[tokio::test]
+async fn what_cannot_be_begun_says_why() {
+    let world = World::new(FakeDns::default());
+    world.create().await;
+    let address = ["192.168.1.10".parse().unwrap()];
+    let refused = async |hostname: &str, addresses: &[IpAddr]| {
+        world.lifecycle.create(hostname, addresses).await.err().unwrap().to_string()
+    };
+
+    assert_eq!(
+        refused("web-01.example.com", &address).await,
+        "there is a server web-01.example.com already: delete it first, or choose another name"
+    );
+    assert_eq!(
+        refused("web-02", &address).await,
+        "\"web-02\" is not a full host name: give \"web-02.example.com\", say, or set orchestrator.domain"
+    );
+    assert_eq!(
+        refused("web-02.example.com", &[]).await,
+        "web-02.example.com cannot be created: the static provider cannot know a server's addresses: give at least one"
+    );
+    assert_eq!(
+        world.lifecycle.delete("web-02.example.com").await.err().unwrap().to_string(),
+        "there is no server web-02.example.com: `dns-manager server list` shows all"
+    );
+    assert!(world.lifecycle.is_idle());
+}
+
+#[tokio::test]
+async fn one_workflow_at_a_time_works_on_a_server() {
+    let world = World::new(FakeDns::default());
+    let address = ["192.168.1.10".parse().unwrap()];
+    let creating = world.lifecycle.create("web-01.example.com", &address).await.unwrap();
+
+    let refused = world.lifecycle.delete("web-01.example.com").await.err().unwrap();
+    assert_eq!(refused.to_string(), "the server web-01.example.com is being worked on: try again when it is at rest");
+
+    creating.run(|_| {}).await.unwrap();
+    assert_eq!(world.delete().await.state, State::Deleted);
+}

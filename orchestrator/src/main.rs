@@ -1,0 +1,26 @@
+//! `dns-manager`: see [`dns_manager_orchestrator`].
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use dns_manager_orchestrator::cli::{self, Exit};
+use dns_manager_orchestrator::environment::Environment;
+
+fn main() -> ExitCode {
+    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
+    let environment = Environment::of_process();
+    let cli = match cli::parse(std::env::args_os(), &mut stdout, &mut stderr) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    let started = cli::log(&environment, cli.is_service())
+        .and_then(|()| Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?));
+    match started {
+        Ok(runtime) => runtime.block_on(cli.run(&environment, &mut stdout, &mut stderr)).into(),
+        Err(error) => {
+            // Nobody is left to tell if standard error is closed.
+            let _ = writeln!(stderr, "error: {error:#}");
+            Exit::Usage.into()
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The operations on records, as REST and command line offer them.
+//!
+//! Requests are text; what cannot be put into the contract's types is refused here, per record set, and the rest goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dns_manager_host::Error;
+use dns_manager_host::contract::{Action, Change, Expectation, Filter, Rdata, RecordSet as ContractSet, Selector};
+
+use crate::dns::{self, Dns};
+use crate::outcome::{Asked, Outcome, Reason, Status};
+use crate::record::{Record, RecordSet, RecordType, Ttl, value};
+use crate::verification::Verification;
+
+/// Added to the wait of a verification, for reading what is stored and a last round of questions.
+const VERIFY_MARGIN: Duration = Duration::from_secs(10);
+
+/// The records that are registered.
+#[derive(Clone)]
+pub struct Registry {
+    dns: Arc<dyn Dns>,
+    ttl: Ttl,
+}
+
+/// Which records to list: those that fit every field that is some.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// In this zone.
+    pub zone: Option<String>,
+    /// At this name.
+    pub name: Option<String>,
+    /// Of this type.
+    pub record_type: Option<RecordType>,
+}
+
+/// What is registered.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The records.
+    pub records: Vec<Record>,
+    /// What could not be read, one line each.
+    pub problems: Vec<String>,
+}
+
+/// Values that are to be removed or verified: all of a name, of a type, or just some.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Where they stand.
+    pub name: String,
+    /// None: all types.
+    pub record_type: Option<RecordType>,
+    /// Empty: all values. Others only with a type.
+    pub values: Vec<String>,
+}
+
+impl Registry {
+    /// On this DNS; `ttl` is for records that name none.
+    pub fn new(dns: Arc<dyn Dns>, ttl: Ttl) -> Self {
+        Self { dns, ttl }
+    }
+
+    /// Lists what is registered.
+    ///
+    /// # Errors
+    ///
+    /// It could not be read.
+    pub async fn list(&self, wanted: Wanted) -> Result<Listing, Error> {
+        let filter = Filter {
+            zone: wanted.zone,
+            name: wanted.name,
+            rr_type: wanted.record_type.map(RecordType::number),
+            ..Filter::default()
+        };
+        let page = self.dns.list(filter, dns::usual_call()).await?;
+        Ok(Listing {
+            records: page.entries.iter().map(Record::from).collect(),
+            problems: page
+                .problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.place, problem.reason.message))
+                .collect(),
+        })
+    }
+
+    /// Adds the values of each set to those that are there.
+    pub async fn register(&self, sets: &[RecordSet]) -> Vec<Outcome> {
+        self.apply(sets.iter().map(|set| self.planned(set, Action::Add)).collect()).await
+    }
+
+    /// Makes our values of the set exactly these.
+    pub async fn update(&self, set: &RecordSet) -> Vec<Outcome> {
+        self.apply(vec![self.planned(set, Action::Replace)]).await
+    }
+
+    /// Removes values of ours.
+    pub async fn unregister(&self, selection: &Selection) -> Vec<Outcome> {
+        let asked = asked(&selection.name, selection.record_type, None);
+        let planned = match parse_values(&asked, selection.record_type, &selection.values) {
+            Err(refused) => Planned::Refused(refused),
+            Ok(data) => {
+                let asked = with_values(asked, &data);
+                let selector = Selector {
+                    name: selection.name.clone(),
+                    rr_type: selection.record_type.map(RecordType::number),
+                    data,
+                    resource: None,
+                };
+                Planned::Change(asked, Box::new(change(Action::Remove(selector), None)))
+            }
+        };
+        self.apply(vec![planned]).await
+    }
+
+    /// Asks every name server whether it answers with these values, or with what is registered.
+    ///
+    /// # Errors
+    ///
+    /// A value is none of the type, or what is registered could not be read. What a name server does is no error.
+    pub async fn verify(&self, selection: &Selection, wait: Duration) -> Result<Vec<Verification>, VerifyError> {
+        let asked = asked(&selection.name, selection.record_type, None);
+        let data = parse_values(&asked, selection.record_type, &selection.values).map_err(VerifyError::Refused)?;
+        let expectation = Expectation {
+            name: selection.name.clone(),
+            rr_type: selection.record_type.map(RecordType::number),
+            data: (!data.is_empty()).then_some(data),
+        };
+        let verifications = self.dns.verify(vec![expectation], wait, dns::call(wait + VERIFY_MARGIN)).await?;
+        Ok(verifications.iter().map(Verification::from).collect())
+    }
+
+    fn planned(&self, set: &RecordSet, action: impl Fn(ContractSet) -> Action) -> Planned {
+        let ttl = match set.ttl.map_or(Ok(self.ttl), Ttl::try_from) {
+            Ok(ttl) => ttl,
+            Err(error) => return Planned::Refused(refuse_all(set, set.ttl, &error.to_string())),
+        };
+        let record_type = match set.record_type.parse::<RecordType>() {
+            Ok(record_type) => record_type,
+            Err(error) => return Planned::Refused(refuse_all(set, Some(ttl.seconds().into()), &error.to_string())),
+        };
+        let asked = asked(&set.name, Some(record_type), Some(ttl));
+        match parse_values(&asked, Some(record_type), &set.values) {
+            Err(refused) => Planned::Refused(refused),
+            Ok(data) => {
+                let asked = with_values(asked, &data);
+                let set = ContractSet { name: set.name.clone(), ttl: Some(ttl.seconds()), data };
+                Planned::Change(asked, Box::new(change(action(set), None)))
+            }
+        }
+    }
+
+    async fn apply(&self, planned: Vec<Planned>) -> Vec<Outcome> {
+        let changes: Vec<_> = planned
+            .iter()
+            .filter_map(|planned| match planned {
+                Planned::Change(_, change) => Some(Change::clone(change)),
+                Planned::Refused(_) => None,
+            })
+            .collect();
+        let answered =
+            if changes.is_empty() { Ok(Vec::new()) } else { self.dns.apply(changes, dns::usual_call()).await };
+        let mut answers = match &answered {
+            Ok(outcomes) => outcomes.iter(),
+            Err(_) => [].iter(),
+        };
+        let mut outcomes = Vec::new();
+        for planned in planned {
+            match (planned, &answered) {
+                (Planned::Refused(refused), _) => outcomes.extend(refused),
+                (Planned::Change(asked, _), Err(error)) => outcomes.extend(broken(&asked, error)),
+                (Planned::Change(asked, _), Ok(_)) => {
+                    // The host sees to it that there is an answer for each change.
+                    outcomes.extend(answers.next().map(|outcome| asked.expand(outcome)).unwrap_or_default());
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+/// Why a verification was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A value is none of the type.
+    #[error("{}", first_message(.0))]
+    Refused(Vec<Outcome>),
+    /// What is registered could not be read.
+    #[error(transparent)]
+    Dns(#[from] Error),
+}
+
+/// A request on its way.
+enum Planned {
+    Change(Asked, Box<Change>),
+    Refused(Vec<Outcome>),
+}
+
+/// A change without conditions.
+pub(crate) fn change(action: Action, resource: Option<String>) -> Change {
+    Change { action, resource, expect: None, attributes: Vec::new() }
+}
+
+/// The outcomes of a change whose call broke as a whole.
+pub(crate) fn broken(asked: &Asked, error: &Error) -> Vec<Outcome> {
+    let status = if surely_not_written(error) { Status::Failed } else { Status::Unknown };
+    asked.all(status, Some(Reason::from(error)))
+}
+
+/// Whether a call that ended with this error cannot have written anything.
+fn surely_not_written(error: &Error) -> bool {
+    match error {
+        Error::Load(_) | Error::Config(_) | Error::Refused(_) | Error::Busy { .. } | Error::Unsupported(_) => true,
+        Error::NotDone(_)
+        | Error::Denied(_)
+        | Error::Trapped { .. }
+        | Error::OutOfTime { .. }
+        | Error::OutOfCpu { .. }
+        | Error::OutOfMemory { .. }
+        | Error::OutOfStack
+        | Error::OutOfHandles { .. }
+        | Error::Exceeded { .. }
+        | Error::Contract(_)
+        | Error::Internal(_) => false,
+    }
+}
+
+fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
+    Asked { name: name.to_owned(), record_type, ttl: ttl.map(|ttl| ttl.seconds().into()), ..Asked::default() }
+}
+
+pub(crate) fn with_values(asked: Asked, data: &[Rdata]) -> Asked {
+    Asked { values: data.iter().map(value::to_text).collect(), ..asked }
+}
+
+/// Reads all values of a set; it stands or falls as a whole, and each value says why.
+fn parse_values(asked: &Asked, record_type: Option<RecordType>, texts: &[String]) -> Result<Vec<Rdata>, Vec<Outcome>> {
+    let Some(record_type) = record_type else {
+        // Command line and REST have no way to give values without a type.
+        return Ok(Vec::new());
+    };
+    let parsed: Vec<_> = texts.iter().map(|text| value::parse(record_type, text)).collect();
+    let Some(first) = parsed.iter().find_map(|value| value.as_ref().err()) else {
+        return Ok(parsed.into_iter().flatten().collect());
+    };
+    let beside = format!("it stands or falls with the other values of its set, one of which is refused: {first}");
+    let outcomes = texts.iter().zip(&parsed).flat_map(|(text, value)| {
+        let message = value.as_ref().map_or_else(ToString::to_string, |_| beside.clone());
+        Asked { values: vec![text.clone()], ..asked.clone() }.all(Status::Refused, Some(Reason::invalid(message)))
+    });
+    Err(outcomes.collect())
+}
+
+/// Refuses a set before its type is known.
+fn refuse_all(set: &RecordSet, ttl: Option<i64>, message: &str) -> Vec<Outcome> {
+    let asked = Asked { name: set.name.clone(), values: set.values.clone(), ttl, ..Asked::default() };
+    let mut outcomes = asked.all(Status::Refused, Some(Reason::invalid(message)));
+    for outcome in &mut outcomes {
+        outcome.record_type = Some(set.record_type.clone());
+    }
+    outcomes
+}
+
+fn first_message(outcomes: &[Outcome]) -> &str {
+    outcomes.iter().find_map(|outcome| outcome.reason.as_ref()).map_or("", |reason| &reason.message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! From requests in text to outcomes, against a fake.
+
+use super::*;
+use crate::testing::FakeDns;
+
+fn registry(dns: &Arc<FakeDns>) -> Registry {
+    Registry::new(dns.clone(), Ttl::try_from(300).unwrap())
+}
+
+fn set(name: &str, record_type: &str, ttl: Option<i64>, values: &[&str]) -> RecordSet {
+    RecordSet {
+        name: name.to_owned(),
+        record_type: record_type.to_owned(),
+        ttl,
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+    }
+}
+
+/// `name type value ttl outcome message` of each.
+fn told(outcomes: &[Outcome]) -> Vec<String> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    outcomes
+        .iter()
+        .map(|outcome| {
+            let ttl = outcome.ttl.map_or_else(|| "-".to_owned(), |ttl| ttl.to_string());
+            let reason = outcome.reason.as_ref().map(|reason| format!(" {}: {}", reason.code, reason.message));
+            format!(
+                "{} {} {} {ttl} {}{}",
+                outcome.name,
+                text(&outcome.record_type),
+                text(&outcome.value),
+                outcome.outcome,
+                reason.unwrap_or_default()
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_invalid_is_refused_and_the_rest_goes_on() {
+    let dns = Arc::new(FakeDns::default());
+
+    let outcomes = registry(&dns)
+        .register(&[
+            set("a.example.com", "A", None, &["192.0.2.1", "2001:db8::1"]),
+            set("b.example.com", "A", Some(60), &["192.0.2.2"]),
+            set("c.example.com", "A", Some(0), &["192.0.2.3"]),
+            set("d.example.com", "AA", None, &["192.0.2.4"]),
+            set("e.example.com", "CNAME", None, &["192.0.2.5"]),
+        ])
+        .await;
+
+    assert_eq!(
+        told(&outcomes),
+        [
+            "a.example.com A 192.0.2.1 300 refused invalid: it stands or falls with the other values of its set, one of which \
+             is refused: \"2001:db8::1\" is an IPv6 address, and A takes an IPv4 address: register it as AAAA",
+            "a.example.com A 2001:db8::1 300 refused invalid: \"2001:db8::1\" is an IPv6 address, and A takes an IPv4 \
+             address: register it as AAAA",
+            "b.example.com A 192.0.2.2 60 created",
+            "c.example.com A 192.0.2.3 0 refused invalid: 0 is out of range: a TTL is 1 to 2147483647 seconds",
+            "d.example.com AA 192.0.2.4 300 refused invalid: \"AA\" is not a record type: write A, AAAA, CNAME, TXT, MX, SRV, \
+             PTR or NS, say",
+            "e.example.com CNAME 192.0.2.5 300 refused invalid: \"192.0.2.5\" is an IP address, and CNAME takes a name: \
+             register the address as A or AAAA",
+        ]
+    );
+    assert_eq!(dns.asked(), ["apply 1"]);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_everything_is_refused() {
+    let dns = Arc::new(FakeDns::default());
+
+    registry(&dns).update(&set("a.example.com", "A", Some(-1), &["192.0.2.1"])).await;
+
+    assert_eq!(dns.asked(), <[String; 0]>::default());
+}
+
+#[tokio::test]
+async fn a_call_that_breaks_is_told_for_each_record() {
+    let dns = Arc::new(FakeDns::default());
+    dns.set_unavailable(true);
+
+    let outcomes = registry(&dns).register(&[set("a.example.com", "A", None, &["192.0.2.1", "192.0.2.2"])]).await;
+
+    assert_eq!(
+        told(&outcomes),
+        [
+            "a.example.com A 192.0.2.1 300 failed unavailable: http://localhost:2379 is not reached",
+            "a.example.com A 192.0.2.2 300 failed unavailable: http://localhost:2379 is not reached",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_name_is_unregistered_whole() {
+    let dns = Arc::new(FakeDns::default());
+    let registry = registry(&dns);
+    registry.register(&[set("a.example.com", "A", None, &["192.0.2.1"])]).await;
+
+    let everything = Selection { name: "a.example.com".to_owned(), record_type: None, values: Vec::new() };
+    let removed = registry.unregister(&everything).await;
+    let again = registry.unregister(&everything).await;
+
+    assert_eq!(told(&removed), ["a.example.com A 192.0.2.1 300 deleted"]);
+    assert_eq!(told(&again), <[String; 0]>::default());
+}
+
+#[tokio::test]
+async fn a_value_of_another_type_is_not_verified() {
+    let dns = Arc::new(FakeDns::default());
+    let selection = Selection {
+        name: "a.example.com".to_owned(),
+        record_type: Some(RecordType::A),
+        values: vec!["::1".to_owned()],
+    };
+
+    let error = registry(&dns).verify(&selection, Duration::ZERO).await.unwrap_err();
+
+    assert_eq!(error.to_string(), "\"::1\" is an IPv6 address, and A takes an IPv4 address: register it as AAAA");
+    assert_eq!(dns.asked(), <[String; 0]>::default());
+}

@@ -1,0 +1,195 @@
+//! A running service, as a command sees it that finds the inventory held.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::outcome::Reason;
+use crate::serve::Holder;
+use crate::server::{Server, State, Step, StepOutcome};
+
+/// The service and the command are on one machine.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often somebody who waits is told how far a workflow is.
+const POLL: Duration = Duration::from_millis(100);
+/// What the service is asked to wait for a workflow; after that it is polled.
+const WAIT: &str = "600s";
+
+/// A running service.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    client: Client,
+    base: Url,
+}
+
+impl Remote {
+    /// The service that this holder names, if it is there; a stale file, or another service by now, is nobody.
+    pub async fn find(holder: &Holder) -> Option<Self> {
+        // The service is on loopback: a proxy for the rest of the world is none for it.
+        let client = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build().ok()?;
+        let remote = Self { client, base: Url::parse(&holder.url).ok()? };
+        #[derive(Deserialize)]
+        struct Health {
+            instance: uuid::Uuid,
+        }
+        let request = remote.client.get(remote.url(["healthz"])).timeout(HEALTH_TIMEOUT);
+        let health: Health = send(request).await.ok()?;
+        (health.instance == holder.instance).then_some(remote)
+    }
+
+    /// All servers.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or says no.
+    pub async fn list(&self) -> Result<Vec<Server>, Error> {
+        send(self.servers(Method::GET, None)).await
+    }
+
+    /// The server of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or the service does not answer.
+    pub async fn find_server(&self, hostname: &str) -> Result<Server, Error> {
+        send(self.servers(Method::GET, Some(hostname))).await
+    }
+
+    /// Creates a server and waits until it is at rest; `observe` sees each step that has ended.
+    ///
+    /// # Errors
+    ///
+    /// The service does not begin, or does not answer. What becomes of the server stands on it.
+    pub async fn create(
+        &self,
+        hostname: &str,
+        addresses: &[IpAddr],
+        observe: impl FnMut(&Step),
+    ) -> Result<Server, Error> {
+        let body = json!({"hostname": hostname, "addresses": addresses});
+        let request = self.workflow(Method::POST, None).json(&body);
+        self.watch(request, hostname, 0, observe).await
+    }
+
+    /// Deletes a server and waits until it is gone; `observe` sees each step that has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub async fn delete(&self, hostname: &str, observe: impl FnMut(&Step)) -> Result<Server, Error> {
+        let seen = self.find_server(hostname).await?.steps.len();
+        let request = self.workflow(Method::DELETE, Some(hostname));
+        self.watch(request, hostname, seen, observe).await
+    }
+
+    /// Sends a request that begins a workflow, and looks at the server while it is being answered.
+    async fn watch(
+        &self,
+        request: RequestBuilder,
+        hostname: &str,
+        mut seen: usize,
+        mut observe: impl FnMut(&Step),
+    ) -> Result<Server, Error> {
+        let mut show = |server: &Server, seen: &mut usize| {
+            for step in server.steps.iter().skip(*seen).take_while(|step| step.outcome != StepOutcome::Running) {
+                observe(step);
+                *seen += 1;
+            }
+        };
+        let answer = send_workflow(request);
+        tokio::pin!(answer);
+        let mut server = loop {
+            tokio::select! {
+                answer = &mut answer => break answer?,
+                () = tokio::time::sleep(POLL) => {
+                    // Before it is there and after it is gone there is nothing to show; the answer says what is wrong.
+                    if let Ok(server) = self.find_server(hostname).await {
+                        show(&server, &mut seen);
+                    }
+                }
+            }
+        };
+        show(&server, &mut seen);
+        while !is_at_rest(&server) {
+            tokio::time::sleep(POLL).await;
+            match self.find_server(hostname).await {
+                Ok(found) => server = found,
+                Err(Error::Refused(reason)) if reason.code == "not-found" => server.state = State::Deleted,
+                Err(error) => return Err(error),
+            }
+            show(&server, &mut seen);
+        }
+        Ok(server)
+    }
+
+    fn servers(&self, method: Method, hostname: Option<&str>) -> RequestBuilder {
+        self.client.request(method, self.servers_url(hostname))
+    }
+
+    /// A request that begins a workflow and is answered when it has ended.
+    fn workflow(&self, method: Method, hostname: Option<&str>) -> RequestBuilder {
+        let mut url = self.servers_url(hostname);
+        url.query_pairs_mut().append_pair("wait", WAIT);
+        self.client.request(method, url)
+    }
+
+    fn servers_url(&self, hostname: Option<&str>) -> Url {
+        self.url(["api", "v1", "servers"].into_iter().chain(hostname))
+    }
+
+    fn url<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Url {
+        let mut url = self.base.clone();
+        // Only a URL that cannot have a path has no segments; ours is http.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(path);
+        }
+        url
+    }
+}
+
+fn is_at_rest(server: &Server) -> bool {
+    matches!(server.state, State::Ready | State::Failed | State::Deleted)
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    data: Option<Value>,
+    error: Option<Reason>,
+}
+
+async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
+    let envelope: Envelope = request.send().await?.json().await?;
+    match envelope {
+        Envelope { error: Some(reason), .. } => Err(Error::Refused(reason)),
+        Envelope { data, error: None } => Ok(serde_json::from_value(data.unwrap_or_default())?),
+    }
+}
+
+/// A workflow that stopped comes with an error and the server; the server says all of it.
+async fn send_workflow(request: RequestBuilder) -> Result<Server, Error> {
+    let envelope: Envelope = request.send().await?.json().await?;
+    match envelope {
+        Envelope { data: Some(data), .. } => Ok(serde_json::from_value(data)?),
+        Envelope { data: None, error: Some(reason) } => Err(Error::Refused(reason)),
+        Envelope { data: None, error: None } => Ok(serde_json::from_value(Value::Null)?),
+    }
+}
+
+/// Why a running service did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It said no.
+    #[error("{}", .0.message)]
+    Refused(Reason),
+    /// It does not answer.
+    #[error("the running `dns-manager serve` does not answer")]
+    Away(#[from] reqwest::Error),
+    /// Its answer is not what this version expects.
+    #[error("the running `dns-manager serve` answers in a form that this version does not know")]
+    Answer(#[from] serde_json::Error),
+}

@@ -1,0 +1,256 @@
+//! Fakes for the tests of this crate.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use dns_manager_host::contract::{
+    self, Action, Change, Check, Code, Entry, Expectation, Filter, Outcome, Page, Rdata, Reason, Status, Verdict,
+    Verification,
+};
+use dns_manager_host::{Call, Error};
+use futures_util::future::BoxFuture;
+
+use crate::dns::Dns;
+use crate::inventory::{self, Inventory};
+use crate::name::HostName;
+use crate::record::value;
+use crate::server::Server;
+
+/// DNS in memory: it keeps what it is told, and notes what it was asked.
+#[derive(Default)]
+pub(crate) struct FakeDns {
+    state: Mutex<FakeState>,
+}
+
+#[derive(Default)]
+struct FakeState {
+    entries: Vec<Entry>,
+    asked: Vec<String>,
+    /// Every change of a set that starts with this name ends so.
+    conflict: Option<String>,
+    /// Every call ends so.
+    unavailable: bool,
+    verdict: Option<Verdict>,
+    checks: Vec<Check>,
+}
+
+impl FakeDns {
+    /// Names that start with this belong to somebody else.
+    pub(crate) fn conflict_at(self, name: &str) -> Self {
+        self.with(|state| state.conflict = Some(name.to_owned()))
+    }
+
+    /// What every name server answers.
+    pub(crate) fn verdict(self, verdict: Verdict) -> Self {
+        self.with(|state| state.verdict = Some(verdict))
+    }
+
+    /// What the plugin's own checks find.
+    pub(crate) fn check(self, check: Check) -> Self {
+        self.with(|state| state.checks.push(check))
+    }
+
+    /// A value of another resource.
+    pub(crate) fn entry(self, name: &str, data: Rdata, resource: &str) -> Self {
+        self.with(|state| state.entries.push(entry(name, 300, data, Some(resource.to_owned()))))
+    }
+
+    /// From now on nothing is reached, or again everything.
+    pub(crate) fn set_unavailable(&self, unavailable: bool) {
+        self.lock().unavailable = unavailable;
+    }
+
+    /// The calls so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.lock().asked.clone()
+    }
+
+    /// `name value resource` of everything stored.
+    pub(crate) fn stored(&self) -> Vec<String> {
+        let text = |entry: &Entry| {
+            format!("{} {} {}", entry.name, value::to_text(&entry.data), entry.resource.as_deref().unwrap_or("-"))
+        };
+        self.lock().entries.iter().map(text).collect()
+    }
+
+    fn with(self, change: impl FnOnce(&mut FakeState)) -> Self {
+        change(&mut self.lock());
+        self
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, FakeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FakeState {
+    fn ask(&mut self, what: String) -> Result<(), Error> {
+        self.asked.push(what);
+        if self.unavailable {
+            return Err(Error::Refused(Reason::new(Code::Unavailable, "http://localhost:2379 is not reached")));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, change: Change) -> Outcome {
+        let resource = change.resource;
+        match change.action {
+            Action::Add(set) if self.conflict.as_ref().is_some_and(|name| set.name.starts_with(name)) => {
+                let reason = Reason::new(Code::OwnedBy(None), format!("{} belongs to somebody else", set.name));
+                Outcome { reason: Some(reason), ..outcome(Status::Conflict, Vec::new(), Vec::new()) }
+            }
+            Action::Add(set) | Action::Replace(set) => {
+                let ttl = set.ttl.unwrap_or_default();
+                let added: Vec<_> =
+                    set.data.into_iter().map(|data| entry(&set.name, ttl, data, resource.clone())).collect();
+                self.entries.extend(added.clone());
+                outcome(Status::Created, Vec::new(), added)
+            }
+            Action::Remove(selector) => {
+                let is_meant = |entry: &Entry| {
+                    entry.name == selector.name && (selector.resource.is_none() || entry.resource == selector.resource)
+                };
+                let (removed, kept) = std::mem::take(&mut self.entries).into_iter().partition(is_meant);
+                self.entries = kept;
+                outcome(Status::Deleted, removed, Vec::new())
+            }
+            Action::Adopt(_) | Action::Release(_) => outcome(Status::Unchanged, Vec::new(), Vec::new()),
+        }
+    }
+}
+
+impl Dns for FakeDns {
+    fn apply(&self, changes: Vec<Change>, _: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
+        let mut state = self.lock();
+        let answer = state
+            .ask(format!("apply {}", changes.len()))
+            .map(|()| changes.into_iter().map(|change| state.apply(change)).collect());
+        Box::pin(async { answer })
+    }
+
+    fn list(&self, filter: Filter, _: Call) -> BoxFuture<'_, Result<Page, Error>> {
+        let mut state = self.lock();
+        let is_meant = |entry: &&Entry| filter.resource.is_none() || entry.resource == filter.resource;
+        let answer = state.ask("list".to_owned()).map(|()| Page {
+            entries: state.entries.iter().filter(is_meant).cloned().collect(),
+            problems: Vec::new(),
+            next: None,
+        });
+        Box::pin(async { answer })
+    }
+
+    fn verify(
+        &self,
+        expectations: Vec<Expectation>,
+        _: Duration,
+        _: Call,
+    ) -> BoxFuture<'_, Result<Vec<Verification>, Error>> {
+        let mut state = self.lock();
+        let verdict = state.verdict.unwrap_or(Verdict::Verified);
+        let answer = state.ask(format!("verify {}", expectations.len())).map(|()| {
+            expectations.into_iter().map(|expectation| verification(expectation, verdict)).collect::<Vec<_>>()
+        });
+        Box::pin(async { answer })
+    }
+
+    fn diagnose(&self, _: Call) -> BoxFuture<'_, Result<Vec<Check>, Error>> {
+        let checks = self.lock().checks.clone();
+        Box::pin(async { Ok(checks) })
+    }
+}
+
+fn entry(name: &str, ttl: u32, data: Rdata, resource: Option<String>) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        ttl,
+        data,
+        owner: Some("default".to_owned()),
+        mine: true,
+        resource,
+        attributes: Vec::new(),
+    }
+}
+
+fn outcome(status: Status, before: Vec<Entry>, after: Vec<Entry>) -> Outcome {
+    Outcome { status, reason: None, warnings: Vec::new(), before, after, token: None, attributes: Vec::new() }
+}
+
+fn verification(expectation: Expectation, verdict: Verdict) -> Verification {
+    let seen = contract::Seen {
+        server: "127.0.0.1:53".to_owned(),
+        verdict,
+        rcode: Some(if verdict == Verdict::NotFound { 3 } else { 0 }),
+        authoritative: true,
+        ttl: None,
+        data: Vec::new(),
+        problem: None,
+        attributes: Vec::new(),
+    };
+    Verification {
+        name: expectation.name,
+        rr_type: expectation.rr_type.unwrap_or(1),
+        verdict,
+        expected: expectation.data.unwrap_or_default(),
+        answers: vec![seen],
+        elapsed_ms: 1,
+        attributes: Vec::new(),
+    }
+}
+
+/// An inventory in memory that notes every state that was written.
+#[derive(Default)]
+pub(crate) struct FakeInventory {
+    servers: Mutex<BTreeMap<HostName, Server>>,
+    written: Mutex<Vec<String>>,
+}
+
+impl FakeInventory {
+    /// `state step outcome`, as each was written.
+    pub(crate) fn written(&self) -> Vec<String> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn servers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostName, Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, server: &Server) {
+        let step = server.steps.last().map(|step| format!(" {} {:?}", step.name, step.outcome)).unwrap_or_default();
+        let line = format!("{}{step}", server.state);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+}
+
+impl Inventory for FakeInventory {
+    fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<bool, inventory::Error>> {
+        let mut servers = self.servers();
+        let is_new = !servers.contains_key(&server.hostname);
+        if is_new {
+            self.note(server);
+            servers.insert(server.hostname.clone(), server.clone());
+        }
+        Box::pin(async move { Ok(is_new) })
+    }
+
+    fn update<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<(), inventory::Error>> {
+        self.note(server);
+        self.servers().insert(server.hostname.clone(), server.clone());
+        Box::pin(async { Ok(()) })
+    }
+
+    fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Server>, inventory::Error>> {
+        let found = self.servers().get(hostname).cloned();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Server>, inventory::Error>> {
+        let servers = self.servers().values().cloned().collect();
+        Box::pin(async { Ok(servers) })
+    }
+
+    fn remove<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<(), inventory::Error>> {
+        self.servers().remove(hostname);
+        Box::pin(async { Ok(()) })
+    }
+}
