@@ -12,7 +12,7 @@
 //! | `HTTP-request-denied` | policy, or too many requests in this call | no |
 //! | `HTTP-request-URI-invalid` | no usable target | no |
 //! | `DNS-error`, `destination-IP-prohibited` | the backend's name leads nowhere, or where it must not | no |
-//! | `connection-refused` | no member could be reached, or an idle connection was closed before it took the request | no |
+//! | `connection-refused` | no member was reached, or a kept connection closed before it took the request up | no |
 //! | `connection-timeout` | no connection in time | no |
 //! | `connection-limit-reached` | all connections are in use | no |
 //! | `HTTP-request-body-size` | the request's body is too large | not whole |

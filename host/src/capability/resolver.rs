@@ -70,7 +70,8 @@ impl Resolver {
         }
         let resolver = Self { servers, lookup, timeout };
         for server in &resolver.servers {
-            if let Err(failure) = resolver.addresses(server).await {
+            let looked_up = tokio::time::timeout(timeout, resolver.addresses(server)).await;
+            if let Err(failure) = looked_up.unwrap_or(Err(Failure::Timeout)) {
                 tracing::warn!(server = server.id, ?failure, "the name server's name cannot be looked up yet");
             }
         }

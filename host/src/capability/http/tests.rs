@@ -220,12 +220,14 @@ async fn nonsense_is_in_doubt() {
 #[tokio::test]
 async fn no_free_connection_is_surely_not_sent() {
     let (listener, address) = listener().await;
-    serve(listener, b"");
+    let log = serve(listener, b"");
     let tight = Limits { connections: 1, connect_timeout: Duration::from_millis(100), ..limits() };
     let mut hooks = hooks_with(&[address], &tight);
     let first = hooks.send_request(post(address, "{}"), None, Box::new(async { Ok(()) }));
     let first = tokio::spawn(Pin::from(first));
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    while log.lock().unwrap().1.is_empty() {
+        tokio::task::yield_now().await;
+    }
 
     // The connector's own wait and the client's end at the same moment.
     let full = send(&mut hooks, post(address, "{}")).await;

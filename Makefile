@@ -1,0 +1,34 @@
+# dns-manager; `make help` lists what there is.
+
+CARGO ?= cargo
+# Where etcd and CoreDNS are kept, which the tests run against.
+DNS_MANAGER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dns-manager/tools
+export DNS_MANAGER_TOOLS
+
+.DEFAULT_GOAL := help
+.PHONY: help try build test tools lint clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+try: tools ## Show the main job on real etcd and CoreDNS, started for it on loopback
+	$(CARGO) build --locked --release --package dns-manager-orchestrator
+	@tests/tools/try '$(DNS_MANAGER_TOOLS)' "$${CARGO_TARGET_DIR:-target}/release/dns-manager"
+
+build: ## Build everything, the WebAssembly component included, optimised
+	$(CARGO) build --workspace --locked --release
+
+test: tools ## Run every test, on real etcd and CoreDNS, installing what is missing
+	$(CARGO) test --workspace --locked --features dns-manager-tests/live
+
+tools: ## Install what the tests need: the WebAssembly target, etcd, CoreDNS
+	@tests/tools/install '$(DNS_MANAGER_TOOLS)'
+
+lint: ## Check format, lints and documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked --features dns-manager-tests/live -- -D warnings
+	$(CARGO) clippy --package dns-manager-guest --lib --locked --target wasm32-wasip2 -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+clean: ## Remove what was built here; the tools stay
+	$(CARGO) clean
