@@ -88,7 +88,10 @@ struct Static;
 impl Provider for Static {
     fn check(&self, addresses: &[IpAddr]) -> Result<(), Error> {
         if addresses.is_empty() {
-            return Err(Error("the static provider cannot know a server's addresses: give at least one".to_owned()));
+            return Err(Error(
+                "the static provider cannot know a server's addresses: give at least one, as --ip or in \"addresses\""
+                    .to_owned(),
+            ));
         }
         Ok(())
     }

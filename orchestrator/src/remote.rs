@@ -7,6 +7,7 @@ use reqwest::{Client, Method, RequestBuilder, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::outcome::Reason;
 use crate::serve::Holder;
@@ -35,7 +36,7 @@ impl Remote {
         let remote = Self { client, base: Url::parse(&holder.url).ok()? };
         #[derive(Deserialize)]
         struct Health {
-            instance: uuid::Uuid,
+            instance: Uuid,
         }
         let request = remote.client.get(remote.url(["healthz"])).timeout(HEALTH_TIMEOUT);
         let health: Health = send(request).await.ok()?;
@@ -73,7 +74,9 @@ impl Remote {
     ) -> Result<Server, Error> {
         let body = json!({"hostname": hostname, "addresses": addresses});
         let request = self.workflow(Method::POST, None).json(&body);
-        self.watch(request, hostname, 0, observe).await
+        // What another server of this name did is not shown as this one's.
+        let other = self.find_server(hostname).await.ok().map(|server| server.id);
+        self.watch(request, hostname, 0, other, observe).await
     }
 
     /// Deletes a server and waits until it is gone; `observe` sees each step that has ended.
@@ -84,7 +87,7 @@ impl Remote {
     pub async fn delete(&self, hostname: &str, observe: impl FnMut(&Step)) -> Result<Server, Error> {
         let seen = self.find_server(hostname).await?.steps.len();
         let request = self.workflow(Method::DELETE, Some(hostname));
-        self.watch(request, hostname, seen, observe).await
+        self.watch(request, hostname, seen, None, observe).await
     }
 
     /// Sends a request that begins a workflow, and looks at the server while it is being answered.
@@ -93,6 +96,7 @@ impl Remote {
         request: RequestBuilder,
         hostname: &str,
         mut seen: usize,
+        other: Option<Uuid>,
         mut observe: impl FnMut(&Step),
     ) -> Result<Server, Error> {
         let mut show = |server: &Server, seen: &mut usize| {
@@ -108,7 +112,9 @@ impl Remote {
                 answer = &mut answer => break answer?,
                 () = tokio::time::sleep(POLL) => {
                     // Before it is there and after it is gone there is nothing to show; the answer says what is wrong.
-                    if let Ok(server) = self.find_server(hostname).await {
+                    if let Ok(server) = self.find_server(hostname).await
+                        && Some(server.id) != other
+                    {
                         show(&server, &mut seen);
                     }
                 }
@@ -153,7 +159,7 @@ impl Remote {
 }
 
 fn is_at_rest(server: &Server) -> bool {
-    matches!(server.state, State::Ready | State::Failed | State::Deleted)
+    server.state.is_resting() || server.state == State::Deleted
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 mod holder;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ pub struct Running {
     lifecycle: Lifecycle,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
-    data_dir: std::path::PathBuf,
+    data_dir: PathBuf,
 }
 
 /// Loads the component, takes the inventory, and listens.
@@ -51,6 +51,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let instance = Uuid::now_v7();
     let provider = config.provider.provider();
     let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config));
+    report_interrupted(&lifecycle).await;
     let service = Service {
         registry: Registry::new(Arc::clone(&dns), config.dns.ttl),
         lifecycle: lifecycle.clone(),
@@ -110,6 +111,19 @@ impl Running {
     }
 }
 
+/// Says which workflows an earlier process left unfinished.
+async fn report_interrupted(lifecycle: &Lifecycle) {
+    for server in lifecycle.list().await.unwrap_or_default() {
+        if !server.state.is_resting() {
+            tracing::warn!(
+                hostname = %server.hostname,
+                state = %server.state,
+                "its workflow was interrupted: delete the server, then create it again"
+            );
+        }
+    }
+}
+
 /// Opens the inventory; a command that holds it is waited for.
 async fn open_inventory(data_dir: &Path) -> Result<Database, OpenError> {
     let deadline = Instant::now() + HELD_FOR;
@@ -142,7 +156,7 @@ pub enum Error {
     #[error("writing into {}, which is orchestrator.data_dir", directory.display())]
     Announce {
         /// Where.
-        directory: std::path::PathBuf,
+        directory: PathBuf,
         /// Why.
         source: std::io::Error,
     },

@@ -64,6 +64,13 @@ pub enum State {
     Failed,
 }
 
+impl State {
+    /// Whether no step is due.
+    pub fn is_resting(self) -> bool {
+        matches!(self, Self::Ready | Self::Failed)
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

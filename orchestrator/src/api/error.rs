@@ -6,12 +6,12 @@ use axum::response::{IntoResponse, Response};
 use dns_manager_host::Error as HostError;
 use dns_manager_host::contract::Code;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::inventory;
 use crate::lifecycle;
 use crate::outcome::{Outcome, Reason, Status};
 use crate::registry::VerifyError;
+use crate::server::Server;
 
 /// Everything went well.
 #[derive(Debug)]
@@ -44,16 +44,27 @@ struct Envelope<T> {
 }
 
 /// Something did not.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Failure {
+    #[serde(skip)]
     status: StatusCode,
+    success: bool,
     error: Reason,
-    data: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data>,
+}
+
+/// What there is to say in spite of it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Data {
+    Outcomes(Vec<Outcome>),
+    Server(Box<Server>),
 }
 
 impl Failure {
     fn new(status: StatusCode, code: &str, message: String) -> Self {
-        Self { status, error: Reason { code: code.to_owned(), message }, data: None }
+        Self { status, success: false, error: Reason { code: code.to_owned(), message }, data: None }
     }
 
     /// The request is not one of ours.
@@ -82,8 +93,10 @@ impl Failure {
     }
 
     /// A workflow ended before its time; the server says why.
-    pub(super) fn stopped(problem: String, server: &impl Serialize) -> Self {
-        Self { data: to_value(server), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "failed", problem) }
+    pub(super) fn stopped(server: Server) -> Self {
+        let problem = server.problem.clone().unwrap_or_default();
+        let data = Some(Data::Server(Box::new(server)));
+        Self { data, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "failed", problem) }
     }
 
     pub(super) fn internal(message: String) -> Self {
@@ -93,11 +106,7 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut body = json!({"success": false, "error": self.error});
-        if let (Some(data), Some(object)) = (self.data, body.as_object_mut()) {
-            object.insert("data".to_owned(), data);
-        }
-        (self.status, Json(body)).into_response()
+        (self.status, Json(self)).into_response()
     }
 }
 
@@ -113,7 +122,8 @@ pub(super) fn outcomes(outcomes: Vec<Outcome>) -> Result<Success<Vec<Outcome>>, 
         1 => reason.message,
         several => format!("{} (and {} more, see data)", reason.message, several - 1),
     };
-    Err(Failure { data: to_value(&outcomes), ..Failure::new(status_of_outcome(gravest), &reason.code, message) })
+    let failure = Failure::new(status_of_outcome(gravest), &reason.code, message);
+    Err(Failure { data: Some(Data::Outcomes(outcomes)), ..failure })
 }
 
 fn status_of_outcome(status: Status) -> StatusCode {
@@ -198,11 +208,6 @@ impl From<inventory::Error> for Failure {
     }
 }
 
-/// Our own types always have a JSON form.
-fn to_value(data: &impl Serialize) -> Option<Value> {
-    serde_json::to_value(data).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use dns_manager_host::contract;
@@ -239,7 +244,7 @@ mod tests {
         ] {
             let failure = outcomes(statuses.iter().map(|status| outcome(*status, "m")).collect()).unwrap_err();
             assert_eq!(failure.status.as_u16(), expected, "{statuses:?}");
-            assert_eq!(failure.data.unwrap().as_array().unwrap().len(), statuses.len());
+            assert!(matches!(failure.data, Some(Data::Outcomes(data)) if data.len() == statuses.len()));
         }
     }
 

@@ -84,8 +84,7 @@ async fn run(lifecycle: &Lifecycle, workflow: Workflow, wait: Option<Duration>) 
 /// A server that is where it should be, be it with a problem of its DNS; or one whose workflow stopped.
 fn finished(server: Server) -> Result<Success<Server>, Failure> {
     if server.state == server::State::Failed {
-        let problem = server.problem.clone().unwrap_or_default();
-        return Err(Failure::stopped(problem, &server));
+        return Err(Failure::stopped(server));
     }
     Ok(Success::ok(server))
 }

@@ -110,7 +110,10 @@ async fn open(data_dir: &Path) -> Result<Access, Failure> {
             return Ok(Access::Through(remote));
         }
         if Instant::now() >= deadline {
-            return Err(anyhow::anyhow!("{held}, which neither ends nor answers: end it, then try again").into());
+            return Err(anyhow::anyhow!(
+                "{held}, which neither ends nor answers: wait for it or end it, then try again"
+            )
+            .into());
         }
         tokio::time::sleep(PAUSE).await;
     }

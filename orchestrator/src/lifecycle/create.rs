@@ -145,19 +145,25 @@ fn to_verify(server: &Server) -> Vec<RecordType> {
     types
 }
 
-/// `A 192.168.1.10 created, AAAA ...`, with the reason where there is one.
+/// `A 192.168.1.10 created, AAAA ...`, with a reason once after those that share it.
 pub(super) fn told(outcomes: &[Outcome]) -> String {
-    let one = |outcome: &Outcome| {
-        let mut text = String::new();
+    let mut text = String::new();
+    for (index, outcome) in outcomes.iter().enumerate() {
+        if index > 0 {
+            text.push_str(", ");
+        }
         for word in [&outcome.record_type, &outcome.value].into_iter().flatten() {
             text.push_str(word);
             text.push(' ');
         }
         text.push_str(&outcome.outcome.to_string());
-        if let Some(reason) = &outcome.reason {
-            text.push_str(&format!(": {}", reason.message));
+        let next = outcomes.get(index + 1);
+        if let Some(reason) = &outcome.reason
+            && next.and_then(|next| next.reason.as_ref()) != Some(reason)
+        {
+            text.push_str(": ");
+            text.push_str(&reason.message);
         }
-        text
-    };
-    outcomes.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+    text
 }

@@ -102,8 +102,7 @@ async fn a_conflict_is_recorded_and_the_workflow_goes_on() {
 
     let server = world.create().await;
 
-    let problem = "A 192.168.1.10 conflict: web-01.example.com belongs to somebody else, AAAA 2001:db8::10 conflict: \
-                   web-01.example.com belongs to somebody else";
+    let problem = "A 192.168.1.10 conflict, AAAA 2001:db8::10 conflict: web-01.example.com belongs to somebody else";
     assert_eq!((server.state, server.dns.verified), (State::Ready, None));
     assert_eq!(server.problem.as_deref(), Some(problem));
     assert!(server.dns.records.iter().all(|outcome| outcome.outcome == Status::Conflict));
@@ -213,7 +212,8 @@ async fn what_cannot_be_begun_says_why() {
     );
     assert_eq!(
         refused("web-02.example.com", &[]).await,
-        "web-02.example.com cannot be created: the static provider cannot know a server's addresses: give at least one"
+        "web-02.example.com cannot be created: the static provider cannot know a server's addresses: give at least one, as \
+         --ip or in \"addresses\""
     );
     assert_eq!(
         world.lifecycle.delete("web-02.example.com").await.err().unwrap().to_string(),

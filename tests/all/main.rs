@@ -1,0 +1,14 @@
+//! Every integration test, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so by failing"
+)]
+
+mod bad_input;
+mod contract;
+mod sandbox;
+mod test_dns_integration;

@@ -1,0 +1,149 @@
+//! Several writers at once: nothing is lost, and the tree is that of one
+//! writer who made the same changes alone.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dns_manager_host::{
+    DnsManager,
+    contract::{Change, Status},
+};
+use dns_manager_tests::{
+    app,
+    change::{a, add, cname, remove, txt},
+    cli::Installation,
+    site::{Site, on_every_etcd},
+};
+use tokio::{sync::Barrier, task::JoinSet};
+
+const ZONE: &[&str] = &["ex.test"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_added_to_one_name_by_two_managers_are_all_there() {
+    on_every_etcd(ZONE, async |site| {
+        let writers = [
+            (1..=20).map(|last| add("pool.ex.test", 300, [a(&format!("10.0.1.{last}"))])).collect(),
+            (1..=20).map(|last| add("pool.ex.test", 300, [a(&format!("10.0.2.{last}"))])).collect(),
+        ];
+
+        side_by_side(site, writers.to_vec()).await;
+
+        assert_eq!(site.coredns.ask("pool.ex.test", "A").await.answers.len(), 40);
+        assert_same_as_alone(site, writers.concat()).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_below_one_parent_come_and_go_side_by_side() {
+    on_every_etcd(ZONE, async |site| {
+        // Each takes away what it added, so that markers and guards of `app` come and go under the other's feet.
+        let writer = |which: &str, keep: &str| -> Vec<Change> {
+            let mut changes = Vec::new();
+            for round in 0..12 {
+                let name = format!("{which}{round}.app.ex.test");
+                changes.push(add(&name, 300, [a("10.0.0.1")]));
+                changes.push(add(&format!("alias-{name}"), 300, [cname(&name)]));
+                changes.push(remove(&format!("alias-{name}"), None, []));
+                changes.push(remove(&name, None, []));
+            }
+            changes.push(add(&format!("{keep}.app.ex.test"), 300, [txt(which)]));
+            changes
+        };
+        let writers = vec![writer("x", "left"), writer("y", "right")];
+
+        side_by_side(site, writers.clone()).await;
+
+        assert_same_as_alone(site, writers.concat()).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_removals_at_once_leave_nothing() {
+    on_every_etcd(ZONE, async |site| {
+        let manager = app::manager(site).await;
+        let names = ["a.app.ex.test", "b.app.ex.test", "c.app.ex.test", "app.ex.test"];
+        for _ in 0..5 {
+            app::done(&manager, names.iter().map(|name| add(name, 300, [a("10.0.0.1")])).collect()).await;
+
+            side_by_side(site, names.iter().map(|name| vec![remove(name, None, [])]).collect()).await;
+
+            let tree = site.tree().await;
+            assert!(tree.is_empty(), "{:#?}", tree.values());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_aliases_for_one_name_loses() {
+    on_every_etcd(ZONE, async |site| {
+        for round in 0..5 {
+            let name = format!("www{round}.ex.test");
+            let managers = [app::manager(site).await, app::manager(site).await];
+            let start = Arc::new(Barrier::new(2));
+            let mut race = JoinSet::new();
+            for (manager, change) in
+                managers.into_iter().zip([add(&name, 300, [cname("one.ex.test")]), add(&name, 300, [a("10.0.0.1")])])
+            {
+                let start = Arc::clone(&start);
+                race.spawn(async move {
+                    start.wait().await;
+                    app::apply(&manager, vec![change]).await.remove(0).status
+                });
+            }
+            let mut statuses = race.join_all().await;
+            statuses.sort_by_key(|status| status.name());
+            assert_eq!(statuses, [Status::Conflict, Status::Created], "round {round}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_registering_the_same_names_lose_nothing() {
+    on_every_etcd(ZONE, async |site| {
+        let installations = [Installation::of(site), Installation::of(site)];
+        for round in 0..4 {
+            let name = format!("pool{round}.app.ex.test");
+            let (first, second) = (format!("10.0.{round}.1"), format!("10.0.{round}.2"));
+            let commands = [&first, &second].map(|address| ["record", "register", &name, "A", address]);
+            let (one, two) = tokio::join!(installations[0].run(&commands[0]), installations[1].run(&commands[1]));
+            one.succeeded();
+            two.succeeded();
+            let expected = [format!("{name}. 300 A {first}"), format!("{name}. 300 A {second}")];
+            assert_eq!(site.coredns.ask(&name, "A").await.sorted(), expected);
+        }
+        let changes = (0..4).map(|round| {
+            let addresses = [a(&format!("10.0.{round}.1")), a(&format!("10.0.{round}.2"))];
+            add(&format!("pool{round}.app.ex.test"), 300, addresses)
+        });
+        assert_same_as_alone(site, changes.collect()).await;
+    })
+    .await;
+}
+
+/// Each writer has a manager of its own and makes its changes one call after the other; each must be done.
+async fn side_by_side(site: &Site, writers: Vec<Vec<Change>>) {
+    let start = Arc::new(Barrier::new(writers.len()));
+    let mut writing = JoinSet::new();
+    for changes in writers {
+        let manager: DnsManager = app::manager(site).await;
+        let start = Arc::clone(&start);
+        writing.spawn(async move {
+            start.wait().await;
+            for change in changes {
+                app::done(&manager, vec![change]).await;
+            }
+        });
+    }
+    writing.join_all().await;
+}
+
+/// The tree is what one writer leaves who makes all these changes alone, in an empty tree.
+async fn assert_same_as_alone(site: &Site, changes: Vec<Change>) {
+    let seen: BTreeMap<String, String> = site.tree().await.values();
+    site.gateway().delete_below("/").await;
+    app::done(&app::manager(site).await, changes).await;
+    assert_eq!(seen, site.tree().await.values());
+}

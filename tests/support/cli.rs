@@ -1,0 +1,170 @@
+//! The binary `dns-manager`, in processes of its own.
+//!
+//! Cargo builds it for these tests as an example of this package, from the
+//! orchestrator's own `main.rs`, so that it is never older than the library.
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{app::OWNER, etcd::free_address, process::Process, site::Site, wait};
+
+/// One configuration file and one data folder.
+#[derive(Debug)]
+pub struct Installation {
+    folder: TempDir,
+}
+
+/// What a command left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The exit status; -1 after a signal.
+    pub status: i32,
+    /// Results.
+    pub stdout: String,
+    /// Progress, warnings, errors.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The results as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+
+    /// Itself, if the command succeeded.
+    pub fn succeeded(self) -> Self {
+        assert_eq!(self.status, 0, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl Installation {
+    /// Writes `config` as the whole configuration file.
+    pub fn new(config: &str) -> Self {
+        let folder = TempDir::with_prefix("dns-manager-").expect("a temporary folder");
+        std::fs::write(folder.path().join("config.toml"), config).expect("the configuration is written");
+        Self { folder }
+    }
+
+    /// With these lines in the table `orchestrator.dns`.
+    pub fn with_dns(lines: &[String]) -> Self {
+        Self::new(&format!("[orchestrator.dns]\n{}\n", lines.join("\n")))
+    }
+
+    /// In front of a site, with the owner's mark that tests write.
+    pub fn of(site: &Site) -> Self {
+        Self::with_dns(&[
+            format!("coredns_url = \"{}\"", site.etcd.url()),
+            format!("nameservers = [\"{}\"]", site.coredns.address()),
+            format!("zones = [\"{}\"]", site.zones.join("\", \"")),
+            format!("owner = \"{OWNER}\""),
+        ])
+    }
+
+    /// Where the configuration lies, and commands run.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs one command to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, &[]).await
+    }
+
+    /// Runs one command with more environment variables.
+    pub async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut command = tokio::process::Command::from(self.command(arguments));
+        command.envs(variables.iter().copied()).kill_on_drop(true);
+        let output = tokio::time::timeout(Duration::from_secs(180), command.output())
+            .await
+            .unwrap_or_else(|_elapsed| panic!("`dns-manager {}` does not end", arguments.join(" ")))
+            .expect("the binary runs");
+        Ran {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("the output is text"),
+            stderr: String::from_utf8(output.stderr).expect("the output is text"),
+        }
+    }
+
+    /// Starts `serve` on a free port and waits until it answers.
+    pub async fn serve(&self) -> Serving {
+        let address = free_address();
+        let mut command = self.command(&["serve"]);
+        command.env("DNS_MANAGER__ORCHESTRATOR__LISTEN", address.to_string());
+        let mut process = Process::start(&mut command, &self.folder.path().join("serve.log"));
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client without TLS can be made");
+        let url = format!("http://{address}");
+        wait::until("`serve` answers", Duration::from_secs(60), async || {
+            if let Some(status) = process.ended() {
+                panic!("`serve` ended ({status}); {}", process.last_words());
+            }
+            http.get(format!("{url}/healthz")).send().await.ok().filter(|answer| answer.status().is_success())
+        })
+        .await;
+        Serving { process, http, address }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// A running `serve`.
+#[derive(Debug)]
+pub struct Serving {
+    process: Process,
+    http: reqwest::Client,
+    address: SocketAddr,
+}
+
+impl Serving {
+    /// Sends a request; the status and the body.
+    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let method = method.parse().expect("a method");
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}; {}", self.process.last_words()));
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("the body comes");
+        let json = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {status}, no JSON ({error}): {text}"));
+        (status, json)
+    }
+
+    /// The status of a path, whatever its body is.
+    pub async fn status(&self, path: &str) -> u16 {
+        let answer = self.http.get(format!("http://{}{path}", self.address)).send().await.expect("an answer");
+        answer.status().as_u16()
+    }
+
+    /// What it printed.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+}
+
+/// Built beside the test binary, which lies in `deps`.
+fn binary() -> PathBuf {
+    let own = env::current_exe().expect("a test knows where it lies");
+    let folder = own.parent().and_then(Path::parent).expect("it lies in a folder of the target directory");
+    let binary = folder.join("examples/dns-manager");
+    assert!(binary.is_file(), "{} is missing: run the tests with `cargo test`, without `--test`", binary.display());
+    binary
+}

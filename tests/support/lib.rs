@@ -1,0 +1,33 @@
+//! What the integration tests stand on.
+//!
+//! [`site`] puts one real etcd and one stock CoreDNS together, [`etcd`] and
+//! [`coredns`] start them, [`gateway`] looks into the tree and [`dns`] asks
+//! the server, both without a line of the component's code, so that agreement
+//! proves something. [`proxy`] stands between the component and etcd and
+//! breaks things. [`cases`] reads the measured facts about CoreDNS. [`app`]
+//! makes [`change`]s through the library, [`cli`] through the binary;
+//! [`fixture`] has components that misbehave.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so by failing"
+)]
+
+pub mod app;
+pub mod cases;
+pub mod change;
+pub mod cli;
+pub mod coredns;
+pub mod dns;
+pub mod etcd;
+pub mod fixture;
+pub mod gateway;
+pub mod left_out;
+pub mod process;
+pub mod proxy;
+pub mod site;
+pub mod tool;
+pub mod wait;
