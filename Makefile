@@ -6,20 +6,27 @@ DNS_MANAGER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dns-manager/tools
 export DNS_MANAGER_TOOLS
 
 .DEFAULT_GOAL := help
-.PHONY: help try build test tools lint clean
+.PHONY: help demo try build test target tools lint clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: target ## Show the main job on this machine; needs Rust and make only, and leaves nothing behind
+	$(CARGO) build --locked --package dns-manager-orchestrator
+	@"$${CARGO_TARGET_DIR:-target}/debug/dns-manager" demo
 
 try: tools ## Show the main job on real etcd and CoreDNS, started for it on loopback
 	$(CARGO) build --locked --release --package dns-manager-orchestrator
 	@tests/tools/try '$(DNS_MANAGER_TOOLS)' "$${CARGO_TARGET_DIR:-target}/release/dns-manager"
 
-build: ## Build everything, the WebAssembly component included, optimised
+build: target ## Build everything, the WebAssembly component included, optimised
 	$(CARGO) build --workspace --locked --release
 
 test: tools ## Run every test, on real etcd and CoreDNS, installing what is missing
 	$(CARGO) test --workspace --locked --features dns-manager-tests/live
+
+target:
+	@tests/tools/install --target-only
 
 tools: ## Install what the tests need: the WebAssembly target, etcd, CoreDNS
 	@tests/tools/install '$(DNS_MANAGER_TOOLS)'

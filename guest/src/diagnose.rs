@@ -12,10 +12,13 @@ use crate::{
     budget::Budget,
     config::Config,
     discovery::{PART, etcd_zone},
+    etcd::{Gateway, Range},
+    layout::Layout,
     manager::Options,
     name::Name,
     ports::{Answer, DnsFault, HttpFault, HttpReply, Ports, Question},
     rdata::{RData, RrType},
+    skydns::service::Service,
     verification::{Check, Level},
     verify::{NXDOMAIN, rcode_name, trouble_of},
     zone::Zone,
@@ -29,6 +32,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(8);
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(6);
 /// With less time than this, nothing more is begun.
 const SHORTEST_STEP: Duration = Duration::from_millis(50);
+/// Values that are read at once, and how many at all: a look must end.
+const CHUNK: u32 = 1_000;
+const MOST_VALUES: usize = 50_000;
+/// Bad values that are named.
+const SHOWN: usize = 3;
+/// A longer key is not written into a command.
+const LONGEST_IN_COMMAND: usize = 200;
 /// CoreDNS's `path`, when the settings cannot be read.
 const DEFAULT_PATH: &str = "skydns";
 
@@ -56,22 +66,37 @@ struct Diagnosis<'a> {
 
 type Reply = Result<Answer, DnsFault>;
 
+/// A gateway that answers.
+struct Gate {
+    /// The name that the first key below the path stands for.
+    stored: Option<Name>,
+}
+
 impl Diagnosis<'_> {
     /// Makes all checks; none when the budget was over before the last.
     fn run(&mut self) -> Option<()> {
         let config = self.check_settings();
         let path = config.as_ref().map_or_else(|| DEFAULT_PATH.to_owned(), |config| config.path.clone());
-        let mut stored = None;
+        let mut gateway = None;
         if self.url.is_some() && self.check_backend()? {
-            stored = self.check_gateway(&path)?;
+            gateway = self.check_gateway(&path)?;
             self.check_room()?;
         }
         let zones = config.and_then(|config| config.zones);
-        self.check_name_servers(zones.as_deref(), stored.as_ref(), &path)
+        let stored = gateway.as_ref().and_then(|gateway| gateway.stored.as_ref());
+        self.check_name_servers(zones.as_deref(), stored, &path)?;
+        if gateway.is_some() { self.check_values(zones.as_deref(), &Layout::new(&path)) } else { Some(()) }
     }
 
     fn add(&mut self, id: &'static str, level: Level, saw: impl Into<String>, remedy: impl Into<String>) {
-        self.checks.push(Check { id, level, saw: saw.into(), remedy: remedy.into() });
+        self.checks.push(Check { id, level, saw: saw.into(), remedy: remedy.into(), attributes: Vec::new() });
+    }
+
+    /// Says which zone the last check is about.
+    fn about(&mut self, zone: &Zone) {
+        if let Some(check) = self.checks.last_mut() {
+            check.attributes.push(("zone", zone.to_string()));
+        }
     }
 
     /// The time for a step; none when there is too little left.
@@ -124,7 +149,12 @@ impl Diagnosis<'_> {
             }
         };
         let Some(version) = json_of(&reply).and_then(|body| Some(body.get("etcdserver")?.as_str()?.to_owned())) else {
-            let (saw, remedy) = explain_stranger(&url, &reply);
+            let refused = json_of(&reply).filter(|body| body.get("code").is_some_and(Value::is_number));
+            let (saw, remedy) = match refused {
+                // Whoever logs in there for us was turned away.
+                Some(body) => explain_refusal("/version", &reply, Some(&body)),
+                None => explain_stranger(&url, &reply),
+            };
             self.add("backend-reachable", Level::Fail, saw, remedy);
             return Some(false);
         };
@@ -137,8 +167,8 @@ impl Diagnosis<'_> {
         Some(true)
     }
 
-    /// Reads one key below the path; gives the name that it stands for.
-    fn check_gateway(&mut self, path: &str) -> Option<Option<Name>> {
+    /// Reads one key below the path; none inside when that did not work.
+    fn check_gateway(&mut self, path: &str) -> Option<Option<Gate>> {
         let prefix = format!("/{path}/");
         let body = json!({
             "key": BASE64.encode(prefix.as_bytes()),
@@ -168,7 +198,7 @@ impl Diagnosis<'_> {
         // A count is text; zero is left out.
         let count = answer.get("count").and_then(Value::as_str).unwrap_or("0");
         self.add("backend-gateway", Level::Ok, format!("the gateway answers; {count} keys below {prefix}"), "");
-        Some(stored_name(&answer, &prefix))
+        Some(Some(Gate { stored: stored_name(&answer, &prefix) }))
     }
 
     /// Looks for alarms: without room, etcd takes no writes. Who may not ask is not told.
@@ -294,6 +324,7 @@ impl Diagnosis<'_> {
             }
             Some(zone) => {
                 self.add("zone-served", Level::Ok, format!("{server} serves `{zone}` from etcd"), "");
+                self.about(&zone);
                 Some(zone)
             }
             None => {
@@ -373,6 +404,59 @@ impl Diagnosis<'_> {
         Some(())
     }
 
+    /// Looks for values that CoreDNS cannot read: it answers SERVFAIL to every question that meets one, at its name and at all
+    /// names above.
+    fn check_values(&mut self, zones: Option<&[Zone]>, layout: &Layout) -> Option<()> {
+        let below = |key: &str| Range::between(format!("{key}/"), format!("{key}0"));
+        let ranges: Vec<Range> = match zones {
+            Some(zones) => zones
+                .iter()
+                .map(|zone| layout.key(zone.apex()))
+                .flat_map(|key| [Range::key(&key), below(&key)])
+                .collect(),
+            None => vec![below(layout.prefix())],
+        };
+        let mut looked_at = 0_usize;
+        let mut cut = false;
+        let mut bad = Vec::new();
+        for range in ranges {
+            let mut start = Some(range.start.clone());
+            while let Some(from) = start.take() {
+                if looked_at >= MOST_VALUES {
+                    cut = true;
+                    break;
+                }
+                let part = Range { start: from, end: range.end.clone(), limit: CHUNK };
+                let timeout = self.time(READ_TIMEOUT)?;
+                let read = Gateway::new(self.ports.http()).read(std::slice::from_ref(&part), None, timeout);
+                let Ok((_, found)) = read else { return Some(()) };
+                for found in found {
+                    looked_at = looked_at.saturating_add(found.entries.len());
+                    bad.extend(found.entries.iter().filter_map(|entry| bad_value(&entry.key, &entry.value)));
+                    if let Some(last) = found.entries.last().filter(|_| found.more) {
+                        start = Some([last.key.as_slice(), &[0]].concat());
+                    }
+                }
+            }
+        }
+        let extent = if cut { format!("the first {looked_at} values") } else { format!("all {looked_at} values") };
+        let Some(first) = bad.first() else {
+            self.add("stored-values", Level::Ok, format!("CoreDNS can read {extent}"), "");
+            return Some(());
+        };
+        let shown: Vec<_> = bad.iter().take(SHOWN).map(|bad| bad.saw.as_str()).collect();
+        let more = bad.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let saw = format!(
+            "of {extent}, CoreDNS cannot read {}, and answers SERVFAIL at these names and above: {}{more}",
+            bad.len(),
+            shown.join("; ")
+        );
+        let remedy = first.remedy.clone();
+        self.add("stored-values", Level::Fail, saw, remedy);
+        Some(())
+    }
+
     /// Asks each server for its name; reply i is for pair i.
     fn ask(&self, pairs: &[(&String, &Name)], rr_type: RrType) -> Option<Vec<Reply>> {
         let mut replies = Vec::with_capacity(pairs.len());
@@ -407,9 +491,25 @@ fn explain_fault(url: &str, fault: HttpFault) -> (String, String) {
                 "{correct}: loopback and private addresses are allowed there, link-local and metadata addresses never"
             ),
         ),
+        HttpFault::NotSent(why) if why.contains("TLS") => (
+            format!("{url} was not reached: {}", excerpt(&why)),
+            format!(
+                "if etcd takes no TLS there, set coredns_url = \"{}\" in [orchestrator.dns]; see `curl -k {url}/version`",
+                url.replacen("https://", "http://", 1)
+            ),
+        ),
         HttpFault::NotSent(why) => {
             (format!("{url} was not reached: {}", excerpt(&why)), format!("start etcd, or {correct}"))
         }
+        HttpFault::NotTrusted(why) if url.starts_with("http://") => {
+            (format!("{url} takes HTTPS only: {}", excerpt(&why)), https_instead(url))
+        }
+        HttpFault::NotTrusted(why) => (
+            format!("no trusted connection to {url}: {}", excerpt(&why)),
+            "set ca, certificate and key in [orchestrator.dns.tls]; `openssl s_client -connect HOST:PORT` shows the \
+             certificate that is used there"
+                .to_owned(),
+        ),
         HttpFault::Lost(why) => (
             format!("{url} was reached, but sent no HTTP answer: {}", excerpt(&why)),
             format!(
@@ -420,15 +520,17 @@ fn explain_fault(url: &str, fault: HttpFault) -> (String, String) {
     }
 }
 
+/// The settings for an etcd with TLS.
+fn https_instead(url: &str) -> String {
+    let secure = url.replacen("http://", "https://", 1);
+    format!("set coredns_url = \"{secure}\" in [orchestrator.dns], and ca = \"FILE\" in [orchestrator.dns.tls]")
+}
+
 /// What something that is not etcd answered, and what to do.
 fn explain_stranger(url: &str, reply: &HttpReply) -> (String, String) {
     let body = String::from_utf8_lossy(&reply.body);
     if body.contains("HTTP request to an HTTPS server") {
-        return (
-            format!("{url} takes HTTPS only"),
-            "dns-manager cannot speak TLS to etcd yet: give etcd --listen-client-urls http://127.0.0.1:2379 too"
-                .to_owned(),
-        );
+        return (format!("{url} takes HTTPS only"), https_instead(url));
     }
     let kind = if body.trim_start().starts_with('<') { "a web page" } else { "no version of etcd" };
     let saw =
@@ -441,9 +543,8 @@ fn explain_refusal(prefix: &str, reply: &HttpReply, body: Option<&Value>) -> (St
     let code = body.and_then(|body| body.get("code")?.as_i64());
     let text = body.and_then(|body| body.get("message").or_else(|| body.get("error"))?.as_str());
     let said = text.map_or_else(|| excerpt(&String::from_utf8_lossy(&reply.body)), excerpt);
-    // The host has no credentials to lend yet.
     let credentials =
-        "dns-manager cannot log in to etcd yet: use an etcd without authentication (`etcdctl auth disable`)";
+        "set username and password_file in [orchestrator.dns.credentials]; `etcdctl user list` shows who there is";
     match (code, reply.status) {
         (Some(3), _) if said.contains("user name is empty") => {
             ("etcd wants a user and a password".to_owned(), credentials.to_owned())
@@ -469,6 +570,39 @@ fn explain_refusal(prefix: &str, reply: &HttpReply, body: Option<&Value>) -> (St
             "see etcd's log; a proxy in between must hand /v3/ through unchanged".to_owned(),
         ),
     }
+}
+
+/// A value that CoreDNS cannot read.
+struct BadValue {
+    saw: String,
+    remedy: String,
+}
+
+/// Tells whether CoreDNS stops at a value, and whose it is.
+fn bad_value(key: &[u8], value: &[u8]) -> Option<BadValue> {
+    let error = Service::from_json(value).err()?;
+    let mut owner = "nobody's".to_owned();
+    if let Ok(Value::Object(mut fields)) = serde_json::from_slice::<Value>(value) {
+        let named = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("owner")).map(|(name, _)| name.clone());
+        // CoreDNS does not look at the owner, whatever it is.
+        if let Some(value) = named.and_then(|name| fields.remove(&name)) {
+            owner = match value.as_str() {
+                Some(text) => format!("of the owner `{}`", excerpt(text)),
+                None => "of an owner that is no text".to_owned(),
+            };
+            Service::from_json(Value::Object(fields).to_string().as_bytes()).err()?;
+        }
+    }
+    let key = String::from_utf8_lossy(key);
+    let shown = excerpt(&key);
+    let error = error.trim_start_matches("CoreDNS cannot read this value: ");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~' | '@');
+    let remedy = if key.len() <= LONGEST_IN_COMMAND && key.chars().all(is_plain) {
+        format!("see `etcdctl get {key}`, and have its owner correct it or `etcdctl del {key}`")
+    } else {
+        "see it with `etcdctl get --prefix` below the path, and have its owner correct or delete it".to_owned()
+    };
+    Some(BadValue { saw: format!("{shown} ({owner}, {})", excerpt(error)), remedy })
 }
 
 /// The JSON object in an answer.

@@ -33,6 +33,8 @@ pub enum HttpFault {
     Denied(String),
     /// It was surely not sent.
     NotSent(String),
+    /// It was surely not sent: a certificate does not fit, theirs or ours. Trying again does not help.
+    NotTrusted(String),
     /// It was sent, perhaps; what became of it is not known.
     Lost(String),
     /// The answer was larger than is taken.

@@ -90,4 +90,6 @@ pub struct Check {
     pub saw: String,
     /// What to do; empty when there is nothing.
     pub remedy: String,
+    /// For programs: `zone`, the zone that the check is about.
+    pub attributes: Vec<(&'static str, String)>,
 }

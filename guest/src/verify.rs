@@ -246,10 +246,10 @@ impl<'a> Probe<'a> {
         let ttl = seen.ttl?;
         let message = match self.first_seen {
             Some((at, first)) if counts_down(first, ttl, now.saturating_sub(at)) => {
-                format!("a cached answer, for {ttl} more seconds")
+                format!("a stale answer out of a cache, for {ttl} more seconds")
             }
             _ if !seen.authoritative => {
-                format!("not an authoritative answer: perhaps a cached one, for {ttl} more seconds")
+                format!("not an authoritative answer: perhaps a stale one out of a cache, for {ttl} more seconds")
             }
             _ => return None,
         };

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use http::{Method, Uri};
 
 use crate::{
-    DnsManager, Error, Handler, Limits, LinkMode,
+    DnsManager, Error, Handler, Limits, LinkMode, Secret, Tls,
     capability::{
         dial::System,
         http::Sender,
+        login::{self, Login},
         policy::{Authority, Endpoint, Policy, Route, Rule, anywhere, never},
         resolver::Resolver,
     },
@@ -26,6 +27,8 @@ pub struct Builder {
     backend: Vec<String>,
     handler: Option<(String, Arc<dyn Handler>)>,
     rule: Option<Rule>,
+    tls: Option<Tls>,
+    credentials: Option<(String, Secret)>,
     nameservers: Vec<String>,
     settings: BTreeMap<String, String>,
     limits: Limits,
@@ -51,12 +54,13 @@ impl Builder {
         self
     }
 
-    /// The base URLs of the members of one backend, `http://host:port`.
+    /// The base URLs of the members of one backend, `http://host:port` or, all
+    /// of them, `https://host:port`.
     ///
     /// The plugin sees the first one, as the setting `url`, and addresses all
     /// requests to it. The host connects to the members in this order and
-    /// fails over when one cannot be reached; one that failed is left for last
-    /// for 30 seconds. These may be private or loopback addresses, but never
+    /// fails over when one cannot be reached; one that failed, or kept a
+    /// request without an answer, is left for last for 30 seconds. These may be private or loopback addresses, but never
     /// link-local ones, where clouds keep their metadata.
     pub fn backend(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.backend = urls.into_iter().map(Into::into).collect();
@@ -80,6 +84,33 @@ impl Builder {
     /// ```
     pub fn backend_rule(mut self, rule: impl Fn(&Method, &str) -> bool + Send + Sync + 'static) -> Self {
         self.rule = Some(Arc::new(rule));
+        self
+    }
+
+    /// Whom to trust and who we are, at a backend of `https` URLs. Without it,
+    /// those are trusted that the operating system trusts.
+    ///
+    /// The certificate of a member must be for its host as it stands in the
+    /// URL, whatever address that leads to.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The user and the password of a backend that wants them: etcd's.
+    ///
+    /// The host logs in when the first request is made, attaches the token to
+    /// all of them, and renews it when the backend no longer knows it. The
+    /// plugin sees nothing of it: it can neither set nor read the header
+    /// `authorization`, nor ask for a path with `auth` in it.
+    ///
+    /// ```
+    /// let builder = dns_manager_host::DnsManager::builder()
+    ///     .backend(["https://etcd-1:2379", "https://etcd-2:2379"])
+    ///     .credentials("dns", "open sesame");
+    /// ```
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<Secret>) -> Self {
+        self.credentials = Some((user.into(), password.into()));
         self
     }
 
@@ -127,6 +158,14 @@ impl Builder {
     pub async fn build(mut self) -> Result<DnsManager, Error> {
         self.limits.check().map_err(Error::Config)?;
         let policy = self.policy()?;
+        let tls = match policy.endpoints.iter().any(|endpoint| endpoint.secure) {
+            true => Some(self.tls.take().unwrap_or_default().ready().map_err(Error::Config)?),
+            false if self.tls.is_some() => {
+                return Err(Error::Config("TLS is configured, but the backend's URL is not https".to_owned()));
+            }
+            false => None,
+        };
+        let login = self.credentials.take().map(|(user, password)| Login::new(user, password));
         let lookup = Arc::new(System);
         let resolver = Resolver::new(&self.nameservers, lookup.clone(), self.limits.question_timeout);
         let resolver = resolver.await.map_err(Error::Config)?;
@@ -138,7 +177,7 @@ impl Builder {
         };
         let plugin = load::load(&runtime::engine()?, bytes, limit, self.link_mode).await?;
         let lent = Lent {
-            sender: Arc::new(Sender::new(policy, lookup, &self.limits)),
+            sender: Arc::new(Sender::new(policy, lookup, tls, login, &self.limits)),
             resolver: Arc::new(resolver),
             settings: Arc::new(self.settings),
         };
@@ -149,40 +188,51 @@ impl Builder {
 
     /// The policy of the backend; its first URL becomes the setting `url`.
     fn policy(&mut self) -> Result<Policy, Error> {
-        let (authority, route) = match (self.handler.take(), &*self.backend) {
+        let (authority, secure, route) = match (self.handler.take(), &*self.backend) {
             (Some(_), [_, ..]) => {
                 return Err(Error::Config("a backend and a handler in its place cannot both be given".to_owned()));
             }
             (Some((authority, handler)), []) => {
                 let authority = Authority::parse(&authority, None)
                     .map_err(|_| Error::Config(format!("`{authority}` is no host:port for a backend's handler")))?;
-                (authority, Route::Process(handler))
+                (authority, false, Route::Process(handler))
             }
             (None, urls) => {
                 let members =
                     urls.iter().map(|url| member(url)).collect::<Result<Vec<_>, _>>().map_err(Error::Config)?;
                 // Without a backend every request is denied.
-                let Some(first) = members.first() else { return Ok(Policy::default()) };
-                (first.clone(), Route::Network(members))
+                let Some((first, secure)) = members.first().cloned() else { return Ok(Policy::default()) };
+                if members.iter().any(|(_, other)| *other != secure) {
+                    return Err(Error::Config(
+                        "the backend's URLs are partly http and partly https; use one for all of them".to_owned(),
+                    ));
+                }
+                (first, secure, Route::Network(members.into_iter().map(|(member, _)| member).collect()))
             }
         };
-        self.settings.entry("url".to_owned()).or_insert_with(|| format!("http://{authority}"));
-        let endpoint = Endpoint { authority, route, private: anywhere(), rule: self.rule.take() };
+        let scheme = if secure { "https" } else { "http" };
+        self.settings.entry("url".to_owned()).or_insert_with(|| format!("{scheme}://{authority}"));
+        let mut rule = self.rule.take();
+        if self.credentials.is_some() {
+            let own = rule.take();
+            rule = Some(Arc::new(move |method, path| {
+                login::permits(path) && own.as_ref().is_none_or(|rule| rule(method, path))
+            }));
+        }
+        let endpoint = Endpoint { authority, secure, route, private: anywhere(), rule };
         Ok(Policy { endpoints: vec![Arc::new(endpoint)] })
     }
 }
 
-/// The host and port of a backend's base URL.
-fn member(url: &str) -> Result<Authority, String> {
+/// The host and port of a backend's base URL, and whether it is `https`.
+fn member(url: &str) -> Result<(Authority, bool), String> {
     let example = "write http://host:port, as in http://localhost:2379";
     let Some((scheme, _)) = url.split_once("://") else {
         return Err(format!("the backend's URL `{url}` has no scheme; {example}"));
     };
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(format!("the backend's URL `{url}` needs TLS, which this version does not offer; use http"));
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(format!("the backend's URL `{url}` is not http; {example}"));
+    let secure = scheme.eq_ignore_ascii_case("https");
+    if !secure && !scheme.eq_ignore_ascii_case("http") {
+        return Err(format!("the backend's URL `{url}` is neither http nor https; {example}"));
     }
     let uri: Uri = url.parse().map_err(|_| format!("the backend's URL `{url}` is malformed; {example}"))?;
     if !matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("" | "/")) || url.contains('#') {
@@ -193,7 +243,7 @@ fn member(url: &str) -> Result<Authority, String> {
     if authority.ip().is_some_and(never) {
         return Err(format!("the backend's URL `{url}` has an address that must not be reached"));
     }
-    Ok(authority)
+    Ok((authority, secure))
 }
 
 #[cfg(test)]
@@ -210,8 +260,9 @@ mod tests {
             ("http://10.0.0.1:2379", Ok("10.0.0.1:2379")),
             ("localhost:2379", Err("no scheme")),
             ("10.0.0.1", Err("no scheme")),
-            ("https://etcd:2379", Err("TLS")),
-            ("ftp://etcd:2379", Err("not http")),
+            ("https://etcd:2379", Ok("etcd:2379")),
+            ("HTTPS://etcd", Ok("etcd:443")),
+            ("ftp://etcd:2379", Err("neither http nor https")),
             ("http://etcd:2379/v3", Err("path")),
             ("http://etcd:2379/?a=b", Err("path")),
             ("http://etcd:2379/#a", Err("path")),
@@ -223,7 +274,10 @@ mod tests {
         ];
         for (url, expected) in cases {
             match (member(url), expected) {
-                (Ok(authority), Ok(expected)) => assert_eq!(authority.to_string(), expected, "{url}"),
+                (Ok((authority, secure)), Ok(expected)) => {
+                    assert_eq!(authority.to_string(), expected, "{url}");
+                    assert_eq!(secure, url.to_lowercase().starts_with("https:"), "{url}");
+                }
                 (Err(message), Err(expected)) => assert!(message.contains(expected), "{url}: {message}"),
                 (got, _) => panic!("{url}: {got:?}"),
             }
@@ -237,6 +291,8 @@ mod tests {
             (Builder::default().nameservers(["127.0.0.1"]), "name server"),
             (Builder::default().nameservers(["169.254.169.253:53"]), "must not be reached"),
             (Builder::default().limits(Limits { concurrency: 0, ..Limits::default() }), "concurrency"),
+            (Builder::default().backend(["http://a:1", "https://b:1"]), "partly http and partly https"),
+            (Builder::default().backend(["http://a:1"]).tls(Tls::default()), "not https"),
             (Builder::default(), "no component"),
         ];
         for (builder, expected) in cases {

@@ -14,7 +14,7 @@
 //!    instance ready when the component was loaded.
 //! 3. The plugin decides what to do, and asks for it through the imports:
 //!    `capability/http.rs` after `capability/policy.rs`, on connections of
-//!    `capability/dial.rs`; `capability/resolver.rs`, `settings.rs`, `log.rs`.
+//!    `capability/dial.rs`, with `capability/tls.rs` and `capability/login.rs`; `capability/resolver.rs`, `settings.rs`, `log.rs`.
 //! 4. `limits.rs` and `runtime.rs` end what goes too far; `judge.rs` checks
 //!    what comes back; [`Error`] says what went wrong.
 //!
@@ -78,6 +78,8 @@ mod state;
 
 pub use builder::Builder;
 pub use capability::http::Handler;
+pub use capability::login::Secret;
+pub use capability::tls::{Tls, TlsError};
 pub use error::{Error, LoadError, Misfit, MisfitKind};
 pub use limits::Limits;
 pub use linker::LinkMode;

@@ -3,6 +3,8 @@
 //! Results go to standard output, everything else to standard error, each as the writer that [`run`] is given.
 
 mod config;
+mod demo;
+mod doctor;
 mod output;
 mod plugin;
 mod record;
@@ -24,6 +26,8 @@ use output::{Console, Form};
 
 /// Overrides what is logged, in the form of `RUST_LOG`.
 const LOG_VARIABLE: &str = "DNS_MANAGER_LOG";
+/// Without a line for every DNS question to the embedded default.
+const SERVICE_LOG: &str = "info,hickory_server=warn";
 
 /// Registers DNS records of servers, and removes them with the servers.
 #[derive(Debug, Parser)]
@@ -50,21 +54,48 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the main job on this machine: servers come, are reached by name, and go. Needs nothing, leaves nothing.
+    #[command(after_help = "Example:
+  dns-manager demo")]
+    Demo,
     /// Create, delete and show servers.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:
+  dns-manager server list"
+    )]
     Server(server::Command),
     /// List, change and verify records.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:
+  dns-manager record verify web-01.example.com"
+    )]
     Record(record::Command),
     /// Serve the REST API until SIGTERM or Ctrl-C.
     #[command(after_help = "Example:
   dns-manager serve --config /etc/dns-manager.toml")]
     Serve,
+    /// Look for trouble: one line per check, `ok`, `warn` or `fail`, with what to do.
+    #[command(after_help = "Writes a record into each zone, asks the name servers for it, and removes it.
+Exit status 1 if a check fails.
+
+Example:
+  dns-manager doctor --output json")]
+    Doctor,
     /// Explain the configuration.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:
+  dns-manager config show"
+    )]
     Config(config::Command),
     /// Look into components.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:
+  dns-manager plugin inspect dns-manager.wasm"
+    )]
     Plugin(plugin::Command),
 }
 
@@ -113,7 +144,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     use crate::{lifecycle, remote, serve};
     error.is::<crate::config::Error>()
         || error.is::<crate::name::NameError>()
-        || error.is::<crate::dns::ConnectError>()
+        || error.downcast_ref::<crate::dns::ConnectError>().is_some_and(|error| !error.is_held())
         || matches!(error.downcast_ref(), Some(serve::Error::Connect(_)))
         || matches!(error.downcast_ref(), Some(lifecycle::Error::Hostname(_) | lifecycle::Error::Request { .. }))
         || matches!(error.downcast_ref(), Some(remote::Error::Refused(reason)) if reason.code == "invalid")
@@ -159,7 +190,7 @@ pub fn parse(
 ///
 /// The variable's value is no filter.
 pub fn log(environment: &Environment, is_service: bool) -> anyhow::Result<()> {
-    let filter = environment.variable(LOG_VARIABLE).unwrap_or(if is_service { "info" } else { "warn" });
+    let filter = environment.variable(LOG_VARIABLE).unwrap_or(if is_service { SERVICE_LOG } else { "warn" });
     let filter = EnvFilter::try_new(filter).with_context(|| format!("{LOG_VARIABLE}: \"{filter}\" is not a filter"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -180,9 +211,11 @@ impl Cli {
         let mut console = Console { form: self.output, stdout, stderr };
         let settings = Settings { file: self.config, environment };
         let ended = match self.command {
+            Command::Demo => demo::run(&mut console).await,
             Command::Server(command) => server::run(command, &settings, &mut console).await,
             Command::Record(command) => record::run(command, &settings, &mut console).await,
             Command::Serve => serve::run(&settings, &mut console).await,
+            Command::Doctor => doctor::run(&settings, &mut console).await,
             Command::Config(command) => config::run(&command, &settings, &mut console),
             Command::Plugin(command) => plugin::run(command, &mut console).await,
         };
@@ -212,5 +245,48 @@ impl Settings<'_> {
             console.warning(warning);
         }
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The words of a command line, as a shell would give them.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut is_quoted) = (Vec::new(), String::new(), false);
+        for character in line.split(" >").next().unwrap_or_default().chars() {
+            match character {
+                '\'' => is_quoted = !is_quoted,
+                ' ' if !is_quoted => words.push(std::mem::take(&mut word)),
+                other => word.push(other),
+            }
+        }
+        words.push(word);
+        words
+    }
+
+    fn check(command: &clap::Command, path: &[&str]) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        let called = path.join(" ");
+        assert!(examples.iter().any(|line| line.starts_with(&called)), "`{called} --help` has no example of itself");
+        for example in examples.into_iter().filter(|line| line.starts_with("dns-manager")) {
+            if let Err(error) = Cli::try_parse_from(words(example)) {
+                panic!("`{called} --help` shows `{example}`: {error}");
+            }
+        }
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            check(sub, &[path, &[sub.get_name()]].concat());
+        }
+    }
+
+    #[test]
+    fn every_command_shows_an_example_that_can_be_typed() {
+        let mut command = Cli::command();
+        command.build();
+        check(&command, &["dns-manager"]);
     }
 }

@@ -4,6 +4,8 @@
 //! value into what it means; `show` explains where it came from. Everything is checked at load, and everything wrong is
 //! reported at once.
 
+mod access;
+mod corefile;
 mod endpoint;
 mod error;
 mod key;
@@ -17,11 +19,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use access::{Credentials, Tls};
 pub use endpoint::Endpoint;
 pub use error::{Error, Problem};
 pub use show::Shown;
 pub use value::Source;
 
+use crate::embedded;
 use crate::environment::Environment;
 use crate::name::Name;
 use crate::provider;
@@ -42,6 +46,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the inventory is kept.
     pub data_dir: PathBuf,
+    /// Where names are answered by the embedded default, which stands in for a backend; none: there is a backend.
+    pub dns_listen: Option<SocketAddr>,
     /// Completes short host names.
     pub domain: Option<Name>,
     /// The table `orchestrator.dns`.
@@ -73,6 +79,10 @@ pub struct Dns {
     pub verify_timeout: Duration,
     /// The component; none: the built-in one.
     pub plugin: Option<PathBuf>,
+    /// Whom to trust at an https backend, and who we are there; none: whom the system trusts, and nobody.
+    pub tls: Option<Tls>,
+    /// Of a backend that wants them.
+    pub credentials: Option<Credentials>,
     /// More settings for the component.
     pub settings: BTreeMap<String, String>,
 }
@@ -97,13 +107,19 @@ impl Config {
         Reader { collection, environment, shown: Vec::new() }.read()
     }
 
-    /// The base URLs through which records are managed.
-    ///
-    /// # Errors
-    ///
-    /// None is configured.
-    pub fn backend(&self) -> Result<&[Endpoint], Error> {
-        if self.dns.backend.is_empty() { Err(Error::NoBackend) } else { Ok(&self.dns.backend) }
+    /// The base URLs through which records are managed; none: the embedded default is used.
+    pub fn backend(&self) -> &[Endpoint] {
+        &self.dns.backend
+    }
+
+    /// The same configuration for each member of the backend by itself.
+    pub fn members(&self) -> Vec<Self> {
+        let member = |url: &Endpoint| {
+            let mut config = self.clone();
+            config.dns.backend = vec![url.clone()];
+            config
+        };
+        self.dns.backend.iter().map(member).collect()
     }
 
     /// Every value in force and where it came from, secrets masked.
@@ -129,18 +145,24 @@ impl Reader<'_> {
         let listen = self.take(&key::LISTEN, parse::listen);
         let data_dir = self.data_dir();
         let domain = self.take(&key::DOMAIN, parse::name);
+        let dns_listen = self.take(&key::EMBEDDED_DNS_LISTEN, parse::dns_listen);
+        let dns_listen = dns_listen.filter(|_| !self.collection.known.contains_key(key::COREDNS_URL.path));
         let written_urls = self.take(&key::COREDNS_URL, parse::endpoints).unwrap_or_default();
         let auto_register = self.take(&key::AUTO_REGISTER, parse::switch);
         let ttl = self.take(&key::TTL, parse::ttl);
-        let zones = self.take(&key::ZONES, parse::names).unwrap_or_default();
-        let (nameservers, named) = self.nameservers(&written_urls);
+        let zones = self.zones(dns_listen.is_some());
+        let (nameservers, named) = self.nameservers(&written_urls, dns_listen);
         let owner = self.take(&key::OWNER, parse::owner);
         let path = self.take(&key::SKYDNS_PATH, parse::skydns_path);
         let verify_timeout = self.take(&key::VERIFY_TIMEOUT, parse::verify_timeout);
         let plugin = self.take_path(&key::PLUGIN);
+        let is_secure = self.is_secure(&written_urls);
+        let tls = self.tls(&written_urls, is_secure);
+        let credentials = self.credentials(&written_urls);
         let provider = self.take(&key::PROVIDER_KIND, parse::provider_kind);
         let settings = self.settings();
-        let (backend, warnings) = managed_at(&written_urls, named);
+        let (backend, mut warnings) = managed_at(&written_urls, named);
+        warnings.extend(access::in_clear(credentials.as_ref(), &backend));
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;
@@ -157,6 +179,7 @@ impl Reader<'_> {
             ) if problems.is_empty() => Ok(Config {
                 listen,
                 data_dir,
+                dns_listen,
                 domain,
                 dns: Dns {
                     backend,
@@ -168,6 +191,8 @@ impl Reader<'_> {
                     path,
                     verify_timeout,
                     plugin,
+                    tls,
+                    credentials,
                     settings,
                 },
                 provider,
@@ -224,12 +249,21 @@ impl Reader<'_> {
         Some(data_dir)
     }
 
+    /// The zones; the embedded default has one of its own.
+    fn zones(&mut self, is_embedded: bool) -> Vec<Name> {
+        if is_embedded && !self.collection.known.contains_key(key::ZONES.path) {
+            self.shown.push(Shown::derived(key::ZONES.path, vec![embedded::ZONE].into()));
+            return embedded::ZONE.parse().into_iter().collect();
+        }
+        self.take(&key::ZONES, parse::names).unwrap_or_default()
+    }
+
     /// The name servers, and whether somebody named them.
-    fn nameservers(&mut self, urls: &[Endpoint]) -> (Vec<String>, bool) {
+    fn nameservers(&mut self, urls: &[Endpoint], dns_listen: Option<SocketAddr>) -> (Vec<String>, bool) {
         if self.collection.known.contains_key(key::NAMESERVERS.path) {
             return (self.take(&key::NAMESERVERS, parse::nameservers).unwrap_or_default(), true);
         }
-        let mut nameservers = Vec::new();
+        let mut nameservers: Vec<String> = dns_listen.iter().map(ToString::to_string).collect();
         for nameserver in urls.iter().map(Endpoint::nameserver) {
             if !nameservers.contains(&nameserver) {
                 nameservers.push(nameserver);
@@ -299,5 +333,7 @@ fn state_dir(environment: &Environment) -> Option<PathBuf> {
         .or_else(|| environment.variable("HOME").map(|home| Path::new(home).join(".local/state")))
 }
 
+#[cfg(test)]
+mod example;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 //! A request comes in through [`cli`] or [`api`]. Requests about records go to [`registry`], which hands them to the
 //! component behind [`dns`] and tells the outcome record by record ([`outcome`], [`verification`]). Requests about servers
 //! go to [`lifecycle`], whose steps ask a [`provider`] for the server and the component for its records, and write how far
-//! they came to the [`inventory`]. [`config`] is read before all of it; [`serve`] runs the REST API, and [`remote`] is how a
+//! they came to the [`inventory`]. [`embedded`] stands in for etcd and CoreDNS where none are configured. [`config`] is read
+//! before all of it; [`serve`] runs the REST API, and [`remote`] is how a
 //! command reaches it when both work on one inventory.
 
 #![warn(missing_docs)]
@@ -11,13 +12,17 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dns;
+pub mod doctor;
+pub mod embedded;
 pub mod environment;
 pub mod inventory;
 pub mod lifecycle;
 pub mod name;
 pub mod outcome;
 pub mod provider;
+mod question;
 pub mod record;
 pub mod registry;
 pub mod remote;

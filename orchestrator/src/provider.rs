@@ -1,5 +1,7 @@
 //! What creates and deletes servers.
 
+pub mod local;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -50,6 +52,8 @@ pub struct Error(pub String);
 pub enum Kind {
     /// Servers that exist already; their addresses are given.
     Static,
+    /// Listeners in this process, which live as long as it does.
+    Local,
 }
 
 impl Kind {
@@ -57,6 +61,7 @@ impl Kind {
     pub fn provider(self) -> Arc<dyn Provider> {
         match self {
             Self::Static => Arc::new(Static),
+            Self::Local => Arc::new(local::Local::default()),
         }
     }
 }
@@ -65,6 +70,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Static => f.write_str("static"),
+            Self::Local => f.write_str("local"),
         }
     }
 }
@@ -75,8 +81,9 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "static" => Ok(Self::Static),
-            "local" | "exec" => Err(format!("the provider \"{text}\" is not available yet: write \"static\"")),
-            _ => Err(format!("\"{text}\" is not a provider: write \"static\"")),
+            "local" => Ok(Self::Local),
+            "exec" => Err("the provider \"exec\" is not available yet: write \"static\" or \"local\"".to_owned()),
+            _ => Err(format!("\"{text}\" is not a provider: write \"static\" or \"local\"")),
         }
     }
 }

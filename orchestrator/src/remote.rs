@@ -1,5 +1,6 @@
 //! A running service, as a command sees it that finds the inventory held.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,9 +10,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::outcome::Reason;
+use crate::outcome::{Outcome, Reason};
+use crate::record::{Record, RecordSet, RecordType};
+use crate::registry::{Selection, Wanted};
 use crate::serve::Holder;
 use crate::server::{Server, State, Step, StepOutcome};
+use crate::verification::Verification;
 
 /// The service and the command are on one machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -90,6 +94,80 @@ impl Remote {
         self.watch(request, hostname, seen, None, observe).await
     }
 
+    /// The records that fit.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or says no.
+    pub async fn list_records(&self, wanted: &Wanted) -> Result<Vec<Record>, Error> {
+        let record_type = wanted.record_type.map(|record_type| record_type.to_string());
+        let parameters = [("zone", &wanted.zone), ("name", &wanted.name), ("type", &record_type)];
+        let mut url = self.records_url([]);
+        for (name, value) in parameters {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+        }
+        send(self.client.get(url)).await
+    }
+
+    /// Adds the values of a set.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or answers no outcomes.
+    pub async fn register(&self, set: &RecordSet) -> Result<Vec<Outcome>, Error> {
+        send_whole(self.client.post(self.records_url([])).json(set)).await
+    }
+
+    /// Makes our values of a set exactly these.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub async fn update(&self, set: &RecordSet) -> Result<Vec<Outcome>, Error> {
+        let body = json!({"values": set.values, "ttl": set.ttl});
+        send_whole(self.client.put(self.records_url([&set.name, &set.record_type])).json(&body)).await
+    }
+
+    /// Removes values of ours. Without a type, each type that is listed is removed by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub async fn unregister(&self, selection: &Selection) -> Result<Vec<Outcome>, Error> {
+        let types: BTreeSet<String> = match selection.record_type {
+            Some(record_type) => [record_type.to_string()].into(),
+            None => {
+                let wanted = Wanted { name: Some(selection.name.clone()), ..Wanted::default() };
+                self.list_records(&wanted).await?.into_iter().map(|record| record.record_type).collect()
+            }
+        };
+        let mut outcomes = Vec::new();
+        for record_type in types {
+            let mut url = self.records_url([&selection.name, &record_type]);
+            for value in &selection.values {
+                url.query_pairs_mut().append_pair("value", value);
+            }
+            outcomes.extend(send_whole::<Vec<Outcome>>(self.client.delete(url)).await?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Has every name server asked.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or says no.
+    pub async fn verify(&self, selection: &Selection, wait: Duration) -> Result<Vec<Verification>, Error> {
+        let body = json!({
+            "record_type": selection.record_type.map(|record_type: RecordType| record_type.to_string()),
+            "values": selection.values,
+            "wait": humantime::format_duration(wait).to_string(),
+        });
+        send(self.client.post(self.records_url([&selection.name, "verify"])).json(&body)).await
+    }
+
     /// Sends a request that begins a workflow, and looks at the server while it is being answered.
     async fn watch(
         &self,
@@ -105,7 +183,7 @@ impl Remote {
                 *seen += 1;
             }
         };
-        let answer = send_workflow(request);
+        let answer = send_whole(request);
         tokio::pin!(answer);
         let mut server = loop {
             tokio::select! {
@@ -148,6 +226,10 @@ impl Remote {
         self.url(["api", "v1", "servers"].into_iter().chain(hostname))
     }
 
+    fn records_url<const N: usize>(&self, path: [&str; N]) -> Url {
+        self.url(["api", "v1", "dns", "records"].into_iter().chain(path))
+    }
+
     fn url<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.base.clone();
         // Only a URL that cannot have a path has no segments; ours is http.
@@ -176,8 +258,8 @@ async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> 
     }
 }
 
-/// A workflow that stopped comes with an error and the server; the server says all of it.
-async fn send_workflow(request: RequestBuilder) -> Result<Server, Error> {
+/// What is not all done comes with an error and the data; the data says all of it.
+async fn send_whole<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
     let envelope: Envelope = request.send().await?.json().await?;
     match envelope {
         Envelope { data: Some(data), .. } => Ok(serde_json::from_value(data)?),

@@ -134,7 +134,7 @@ fn texts(data: &[contract::Rdata]) -> Vec<String> {
 }
 
 /// RFC 6895 2.3.
-fn rcode_name(rcode: u16) -> String {
+pub(crate) fn rcode_name(rcode: u16) -> String {
     let name = match rcode {
         0 => "NOERROR",
         1 => "FORMERR",

@@ -110,17 +110,17 @@ fn config_show_explains_where_values_come_from() {
 }
 
 #[test]
-fn without_a_backend_a_command_that_needs_one_says_so() {
-    let run = Run::with_config("");
+fn without_a_backend_records_are_kept_by_the_embedded_default() {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let run = Run::with_config(&format!("[orchestrator.embedded]\ndns_listen = \"127.0.0.1:{port}\"\n"));
 
-    let (code, stdout, stderr) = run.output(&["record", "list"]);
+    let (code, _, stderr) = run.output(&["record", "register", "web-01.example.com", "A", "192.168.1.10"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
 
-    assert_eq!((code, stdout.as_str()), (Some(2), ""));
-    assert_eq!(
-        stderr,
-        "error: orchestrator.dns.coredns_url is not set, and the embedded default that would take its place is not available \
-         yet: set it to the URL of etcd, such as \"http://localhost:2379\"\n"
-    );
+    let (code, stdout, _) = run.output(&["record", "list", "--output", "json"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("192.168.1.10"), "{stdout}");
+    assert_eq!(run.output(&["record", "verify", "web-01.example.com"]).0, Some(0));
 }
 
 #[test]

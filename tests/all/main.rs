@@ -10,5 +10,11 @@
 
 mod bad_input;
 mod contract;
+mod demo;
+#[cfg(feature = "live")]
+mod doctor;
+mod embedded;
+#[cfg(feature = "live")]
+mod production;
 mod sandbox;
 mod test_dns_integration;

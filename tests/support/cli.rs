@@ -134,6 +134,11 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// Its base URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Sends a request; the status and the body.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
@@ -141,10 +146,12 @@ impl Serving {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}; {}", self.process.last_words()));
+        let answer =
+            request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}; {}", self.process.last_words()));
         let status = answer.status().as_u16();
         let text = answer.text().await.expect("the body comes");
-        let json = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {status}, no JSON ({error}): {text}"));
+        let json =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {status}, no JSON ({error}): {text}"));
         (status, json)
     }
 

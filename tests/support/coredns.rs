@@ -33,6 +33,12 @@ pub struct Plan {
     pub world: Vec<String>,
     /// What answers a name inside these zones that etcd does not have.
     pub fallthrough: Vec<String>,
+    /// More plugins of the zones: `cache 30`, say.
+    pub plugins: String,
+    /// A plugin in place of etcd.
+    pub in_place_of_etcd: Option<String>,
+    /// The plugins for all other names.
+    pub others: String,
 }
 
 impl Plan {
@@ -44,6 +50,9 @@ impl Plan {
             zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
             world: Vec::new(),
             fallthrough: Vec::new(),
+            plugins: String::new(),
+            in_place_of_etcd: None,
+            others: String::new(),
         }
     }
 
@@ -53,13 +62,20 @@ impl Plan {
         let zones = self.zones.join(" ");
         let fallthrough = if self.fallthrough.is_empty() { "" } else { "fallthrough" };
         let heads: Vec<String> = self.zones.iter().map(|zone| format!("{zone}:{}", listen.port())).collect();
-        let mut body = format!("errors\netcd {zones} {{\npath {path}\nendpoint {etcd}\n{fallthrough}\n}}\n");
+        let source = match &self.in_place_of_etcd {
+            Some(plugin) => plugin.clone(),
+            None => format!("etcd {zones} {{\npath {path}\nendpoint {etcd}\n{fallthrough}\n}}"),
+        };
+        let mut body = format!("errors\n{}\n{source}\n", self.plugins);
         if !self.fallthrough.is_empty() {
             writeln!(body, "forward . {behind}").expect("a string takes everything");
         }
         block(&mut text, &heads.join(" "), listen.ip(), &body);
         for (owner, records) in by_owner(&self.world) {
             block(&mut text, &format!("{owner}:{}", listen.port()), listen.ip(), &templates(&records));
+        }
+        if !self.others.is_empty() {
+            block(&mut text, &format!(".:{}", listen.port()), listen.ip(), &format!("{}\n", self.others));
         }
         if !self.fallthrough.is_empty() {
             block(&mut text, &format!(".:{}", behind.port()), behind.ip(), &templates(&self.fallthrough));

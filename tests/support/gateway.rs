@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 pub struct Gateway {
     base: String,
     http: reqwest::Client,
+    token: Option<String>,
 }
 
 /// All keys below a prefix, as they were at one revision.
@@ -42,8 +43,7 @@ impl Stored {
 
     /// The value as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.value)
-            .unwrap_or_else(|error| panic!("{:?} is not JSON: {error}", self.text()))
+        serde_json::from_slice(&self.value).unwrap_or_else(|error| panic!("{:?} is not JSON: {error}", self.text()))
     }
 }
 
@@ -77,7 +77,19 @@ impl Gateway {
             .timeout(Duration::from_secs(30))
             .build()
             .expect("an HTTP client without TLS can be made");
-        Self { base: base.to_owned(), http }
+        Self { base: base.to_owned(), http, token: None }
+    }
+
+    /// The same for somebody whom etcd knows by a token.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
+    }
+
+    /// Whether the server answers at all, be it that it wants to know who asks.
+    pub async fn is_up(&self) -> bool {
+        let asked = self.try_call("kv/range", &json!({"key": BASE64.encode(b"/")})).await;
+        asked.is_ok() || asked.is_err_and(|why| why.contains("user name is empty"))
     }
 
     /// Whether the server takes a linearizable read.
@@ -110,6 +122,20 @@ impl Gateway {
     /// Deletes every key that begins with `prefix`.
     pub async fn delete_below(&self, prefix: &str) {
         self.call("kv/deleterange", &json!({"key": b64(prefix), "range_end": range_end(prefix)})).await;
+    }
+
+    /// Posts a body to a path below `/v3/`, whatever it may be.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        self.call(path, body).await
+    }
+
+    /// Posts it; what goes wrong is the status and the text.
+    ///
+    /// # Errors
+    ///
+    /// Etcd did not answer, or refused.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        self.try_call(path, body).await
     }
 
     /// Runs a transaction as it stands.
@@ -157,7 +183,11 @@ impl Gateway {
 
     async fn try_call(&self, path: &str, body: &Value) -> Result<Value, String> {
         let url = format!("{}/v3/{path}", self.base);
-        let answer = self.http.post(url).json(body).send().await.map_err(|error| format!("{error:?}"))?;
+        let mut request = self.http.post(url).json(body);
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", token);
+        }
+        let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
         let status = answer.status();
         let text = answer.text().await.map_err(|error| format!("{error:?}"))?;
         if !status.is_success() {

@@ -4,9 +4,10 @@
 //! [`coredns`] start them, [`gateway`] looks into the tree and [`dns`] asks
 //! the server, both without a line of the component's code, so that agreement
 //! proves something. [`proxy`] stands between the component and etcd and
-//! breaks things. [`cases`] reads the measured facts about CoreDNS. [`app`]
+//! breaks things; [`front`] puts a handler in this process on a port. [`cases`] reads the measured facts about CoreDNS. [`app`]
 //! makes [`change`]s through the library, [`cli`] through the binary;
-//! [`fixture`] has components that misbehave.
+//! [`fixture`] has components that misbehave. [`cluster`] is an etcd as in
+//! production, with [`certificate`]s.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,12 +19,15 @@
 
 pub mod app;
 pub mod cases;
+pub mod certificate;
 pub mod change;
 pub mod cli;
+pub mod cluster;
 pub mod coredns;
 pub mod dns;
 pub mod etcd;
 pub mod fixture;
+pub mod front;
 pub mod gateway;
 pub mod left_out;
 pub mod process;

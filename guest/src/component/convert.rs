@@ -354,7 +354,8 @@ pub(super) fn check(check: Check) -> manager_wit::Check {
         Level::Warn => manager_wit::Level::Warn,
         Level::Fail => manager_wit::Level::Fail,
     };
-    manager_wit::Check { id: check.id.to_owned(), level, saw: check.saw, remedy: check.remedy, attributes: Vec::new() }
+    let attributes = check.attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    manager_wit::Check { id: check.id.to_owned(), level, saw: check.saw, remedy: check.remedy, attributes }
 }
 
 /// A duration as the contract counts it.

@@ -37,20 +37,30 @@ impl HttpClient for HostHttp {
     fn send(&self, path: &str, body: Option<&[u8]>, timeout: Duration) -> Result<HttpReply, HttpFault> {
         let url =
             HostSettings.get("url").ok_or_else(|| HttpFault::NotSent("the setting `url` is missing".to_owned()))?;
-        let authority =
-            authority(&url).map_err(|why| HttpFault::NotSent(format!("the setting `url` is `{url}`: {why}")))?;
+        let base = base(&url).map_err(|why| HttpFault::NotSent(format!("the setting `url` is `{url}`: {why}")))?;
         let deadline = Deadline(timer(timeout));
-        let response = request(authority, path, body, timeout, &deadline)?;
+        let response = request(&base, path, body, timeout, &deadline)?;
         Ok(HttpReply { status: response.status(), body: read(&response, &deadline)? })
     }
 }
 
-/// The authority of a base URL: a host and perhaps a port, with the scheme `http` and nothing else.
-fn authority(url: &str) -> Result<&str, &'static str> {
+/// What a base URL says.
+struct Base<'u> {
+    scheme: Scheme,
+    /// A host and perhaps a port.
+    authority: &'u str,
+}
+
+/// A base URL: the scheme `http` or `https`, an authority, and nothing else.
+fn base(url: &str) -> Result<Base<'_>, &'static str> {
     let (scheme, rest) = url.split_once("://").ok_or("it has no scheme; write http://HOST:PORT")?;
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err("only http is spoken; write http://HOST:PORT");
-    }
+    let (scheme, default_port) = if scheme.eq_ignore_ascii_case("https") {
+        (Scheme::Https, "443")
+    } else if scheme.eq_ignore_ascii_case("http") {
+        (Scheme::Http, "80")
+    } else {
+        return Err("only http and https are spoken; write http://HOST:PORT");
+    };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
         return Err("it has a path; write http://HOST:PORT");
@@ -61,11 +71,11 @@ fn authority(url: &str) -> Result<&str, &'static str> {
             if address.parse::<std::net::Ipv6Addr>().is_err() {
                 return Err("what stands in `[]` is no IPv6 address");
             }
-            (address, port.strip_prefix(':').or(port.is_empty().then_some("80")))
+            (address, port.strip_prefix(':').or(port.is_empty().then_some(default_port)))
         }
         None => match authority.split_once(':') {
             Some((host, port)) => (host, Some(port)),
-            None => (authority, Some("80")),
+            None => (authority, Some(default_port)),
         },
     };
     let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
@@ -74,7 +84,7 @@ fn authority(url: &str) -> Result<&str, &'static str> {
     }
     match port {
         Some(port) if port.bytes().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0) => {
-            Ok(authority)
+            Ok(Base { scheme, authority })
         }
         _ => Err("its port is no number from 1 to 65535"),
     }
@@ -100,14 +110,14 @@ impl Deadline {
 
 /// Sends a request and waits for the head of the response.
 fn request(
-    authority: &str,
+    base: &Base<'_>,
     path: &str,
     body: Option<&[u8]>,
     timeout: Duration,
     deadline: &Deadline,
 ) -> Result<IncomingResponse, HttpFault> {
     let request =
-        head(authority, path, body).map_err(|part| HttpFault::NotSent(format!("the host takes no such {part}")))?;
+        head(base, path, body).map_err(|part| HttpFault::NotSent(format!("the host takes no such {part}")))?;
     let options = options(timeout).map_err(|()| HttpFault::NotSent("the host takes no such timeout".to_owned()))?;
     let out = request.body().map_err(|()| HttpFault::NotSent("the host gives no body".to_owned()))?;
     // Before the body is written: until then nobody reads it (bytecodealliance/wasmtime#9653).
@@ -117,7 +127,7 @@ fn request(
 }
 
 /// All of a request but its body; the part that the host does not take, if there is one.
-fn head(authority: &str, path: &str, body: Option<&[u8]>) -> Result<OutgoingRequest, &'static str> {
+fn head(base: &Base<'_>, path: &str, body: Option<&[u8]>) -> Result<OutgoingRequest, &'static str> {
     let fields = match body {
         Some(body) => vec![
             ("content-type".to_owned(), b"application/json".to_vec()),
@@ -128,8 +138,8 @@ fn head(authority: &str, path: &str, body: Option<&[u8]>) -> Result<OutgoingRequ
     let request = OutgoingRequest::new(Fields::from_list(&fields).map_err(|_| "header")?);
     let method = if body.is_some() { Method::Post } else { Method::Get };
     request.set_method(&method).map_err(|()| "method")?;
-    request.set_scheme(Some(&Scheme::Http)).map_err(|()| "scheme")?;
-    request.set_authority(Some(authority)).map_err(|()| "authority")?;
+    request.set_scheme(Some(&base.scheme)).map_err(|()| "scheme")?;
+    request.set_authority(Some(base.authority)).map_err(|()| "authority")?;
     request.set_path_with_query(Some(path)).map_err(|()| "path")?;
     Ok(request)
 }
@@ -212,6 +222,13 @@ fn fault_of(code: ErrorCode) -> HttpFault {
         ErrorCode::HttpRequestDenied => HttpFault::Denied("the request is not allowed".to_owned()),
         ErrorCode::DestinationIpProhibited => HttpFault::Denied("the address is not allowed".to_owned()),
         ErrorCode::ConnectionRefused => not_sent("connection refused"),
+        ErrorCode::TlsProtocolError => {
+            not_sent("no TLS connection comes about: what listens there speaks http, or closes the connection")
+        }
+        ErrorCode::TlsCertificateError => HttpFault::NotTrusted("its certificate is not good".to_owned()),
+        ErrorCode::TlsAlertReceived(payload) => {
+            HttpFault::NotTrusted(payload.alert_message.unwrap_or_else(|| "TLS was refused".to_owned()))
+        }
         ErrorCode::ConnectionTimeout => not_sent("no connection in time"),
         ErrorCode::ConnectionLimitReached => not_sent("too many connections are open"),
         ErrorCode::DnsTimeout => not_sent("its host name was not resolved in time"),

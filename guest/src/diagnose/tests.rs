@@ -50,9 +50,50 @@ fn ports<'a>(clock: &'a FakeClock, answer: impl Fn(&Question) -> Reply + 'a) -> 
     ports.http = Box::new(|path, _| match path {
         "/version" => version(),
         "/v3/kv/range" => range(),
+        "/v3/kv/txn" => values(&[("/skydns/test/ex/web", "{}")]),
         _ => reply(404, "404 page not found\n"),
     });
     ports
+}
+
+/// What a read of one range gives.
+fn values(entries: &[(&str, &str)]) -> Result<HttpReply, HttpFault> {
+    let base64 = |text: &str| BASE64.encode(text.as_bytes());
+    let kvs: Vec<Value> = entries
+        .iter()
+        .map(|(key, value)| json!({"key": base64(key), "value": base64(value), "mod_revision": "3"}))
+        .collect();
+    let range = json!({"response_range": {"kvs": kvs}});
+    reply(200, &json!({"header": {"revision": "9"}, "succeeded": true, "responses": [range]}).to_string())
+}
+
+#[test]
+fn values_that_coredns_stops_at_are_named_with_their_owner() {
+    let clock = FakeClock::default();
+    let mut ports = ports(&clock, etcd_plugin);
+    ports.http = Box::new(|path, body| match path {
+        "/version" => version(),
+        "/v3/kv/range" => range(),
+        // The second range of the zone, which holds its names.
+        "/v3/kv/txn" if String::from_utf8_lossy(body.unwrap_or_default()).contains("range_end") => values(&[
+            ("/skydns/test/ex/a", "{}"),
+            ("/skydns/test/ex/b", "not json"),
+            ("/skydns/test/ex/c", r#"{"host":"10.0.0.1","port":"80","owner":"k8s"}"#),
+            // CoreDNS does not look at the owner.
+            ("/skydns/test/ex/d", r#"{"host":"10.0.0.1","owner":5}"#),
+        ]),
+        "/v3/kv/txn" => values(&[]),
+        _ => reply(404, "404 page not found\n"),
+    });
+    let checks = run(&ports);
+    let check = the(&checks, "stored-values");
+    assert_eq!(check.level, Level::Fail);
+    assert!(check.saw.contains("cannot read 2") && check.saw.contains("/skydns/test/ex/b (nobody's"), "{check:?}");
+    assert!(check.saw.contains("/skydns/test/ex/c (of the owner `k8s`") && !check.saw.contains("ex/d"), "{check:?}");
+    assert!(check.remedy.contains("etcdctl del /skydns/test/ex/b"), "{check:?}");
+
+    let hostile = bad_value(b"/skydns/$(reboot)", b"x").unwrap();
+    assert!(!hostile.remedy.contains("reboot"), "a stranger's key is never in a command");
 }
 
 #[test]
@@ -71,9 +112,11 @@ fn a_sound_installation_is_ok_throughout() {
             "nameserver-reachable",
             "zone-served",
             "name-server-records",
+            "stored-values",
         ];
         assert_eq!(levels(&checks), ids.map(|id| (id, Level::Ok)), "{checks:#?}");
         assert!(checks.iter().all(|check| check.remedy.is_empty() && !check.saw.contains('\n')), "{checks:#?}");
+        assert_eq!(the(&checks, "zone-served").attributes, [("zone", "ex.test".to_owned())]);
         assert!(the(&checks, "backend-gateway").saw.contains("7 keys below /skydns/"));
     }
 }
@@ -86,9 +129,14 @@ fn a_backend_that_is_no_etcd_is_told_by_what_it_says() {
         (Err(HttpFault::Lost("protocol error".into())), "not CoreDNS's port 53"),
         (Err(HttpFault::TooLarge), "correct coredns_url"),
         (reply(200, "<html>Welcome to nginx!</html>"), "etcd's client port (2379)"),
-        (reply(400, "Client sent an HTTP request to an HTTPS server.\n"), "cannot speak TLS"),
+        (reply(400, "Client sent an HTTP request to an HTTPS server.\n"), "coredns_url = \"https://127.0.0.1:2379\""),
         (reply(200, r#"{"etcdserver":"3.3.27","etcdcluster":"3.3.0"}"#), "upgrade etcd"),
         (reply(200, "\u{0}\u{1b}[31m\u{202e}"), "correct coredns_url"),
+        (Err(HttpFault::NotSent("no TLS connection comes about".into())), "if etcd takes no TLS there"),
+        (
+            reply(401, r#"{"code":16,"message":"the login as `dns` is refused: authentication failed"}"#),
+            "[orchestrator.dns.credentials]",
+        ),
     ];
     for (answer, remedy) in cases {
         let clock = FakeClock::default();
@@ -110,9 +158,9 @@ fn what_the_gateway_refuses_has_its_remedy() {
         (
             400,
             r#"{"error":"etcdserver: user name is empty","code":3,"message":"etcdserver: user name is empty"}"#,
-            "cannot log in",
+            "[orchestrator.dns.credentials]",
         ),
-        (401, r#"{"code":16,"message":"etcdserver: invalid auth token"}"#, "cannot log in"),
+        (401, r#"{"code":16,"message":"etcdserver: invalid auth token"}"#, "[orchestrator.dns.credentials]"),
         (
             403,
             r#"{"code":7,"message":"etcdserver: permission denied"}"#,

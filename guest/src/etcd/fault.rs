@@ -35,6 +35,8 @@ pub enum Kind {
     Full,
     /// There is no gateway at this address.
     NoGateway,
+    /// There is none that is to be trusted, or that trusts us.
+    NotTrusted,
     /// Refused for another reason.
     Refused,
 }
@@ -66,7 +68,7 @@ impl Fault {
             Kind::TooMuch | Kind::Refused => Code::Other("refused-by-backend".to_owned()),
             Kind::Denied => Code::Denied,
             Kind::Full => Code::Full,
-            Kind::NoGateway => Code::Misconfigured,
+            Kind::NoGateway | Kind::NotTrusted => Code::Misconfigured,
         };
         Reason::new(code, self.message.clone())
     }
@@ -79,6 +81,9 @@ impl From<HttpFault> for Fault {
                 Self::new(Kind::Denied, format!("the host's policy forbids the request: {what}"))
             }
             HttpFault::NotSent(what) => Self::new(Kind::NotDone, format!("the backend cannot be reached: {what}")),
+            HttpFault::NotTrusted(what) => {
+                Self::new(Kind::NotTrusted, format!("the backend cannot be trusted: {what}"))
+            }
             HttpFault::Lost(what) => Self::new(Kind::Lost, format!("the backend's answer did not arrive: {what}")),
             HttpFault::TooLarge => Self::new(Kind::Nonsense, "the backend's answer is too large"),
         }
@@ -89,6 +94,11 @@ impl From<HttpFault> for Fault {
 pub(super) fn judge(reply: HttpReply) -> Result<Value, Fault> {
     let HttpReply { status, body } = reply;
     match serde_json::from_slice::<Value>(&body) {
+        // The host's own answer: it could not log in, and did not hand the request on.
+        Ok(json) if status == 511 => {
+            let why = json.get("message").and_then(Value::as_str).unwrap_or_default();
+            Err(Fault::new(Kind::NotDone, format!("the backend cannot be reached: {why}")))
+        }
         Ok(json) if status == 200 && json.get("header").is_some() => Ok(json),
         Ok(json) => match json.get("code").and_then(Value::as_u64) {
             Some(code) => Err(etcd(code, json.get("message").and_then(Value::as_str).unwrap_or_default())),
@@ -128,6 +138,10 @@ fn other(status: u16, body: &[u8]) -> Fault {
     let start: String =
         String::from_utf8_lossy(body.get(..60).unwrap_or(body)).chars().filter(|c| !c.is_control()).collect();
     match status {
+        400 if start.contains("HTTP request to an HTTPS server") => Fault::new(
+            Kind::NoGateway,
+            "the backend takes https only; write https:// in coredns_url, and its authority's certificate as ca",
+        ),
         404 => Fault::new(
             Kind::NoGateway,
             "there is no etcd gateway at this address (404); etcd 3.4 with a configuration file needs `enable-grpc-gateway: true`",
@@ -167,6 +181,9 @@ mod tests {
             (503, r#"{"code":14,"message":"etcdserver: leader changed"}"#, Kind::Lost),
             (401, r#"{"code":16,"message":"etcdserver: invalid auth token"}"#, Kind::Denied),
             (404, "404 page not found\n", Kind::NoGateway),
+            (400, "Client sent an HTTP request to an HTTPS server.\n", Kind::NoGateway),
+            (511, r#"{"code":14,"message":"logging in as `dns` failed: request timed out"}"#, Kind::NotDone),
+            (401, r#"{"code":16,"message":"the login as `dns` is refused: authentication failed"}"#, Kind::Denied),
             (503, "<html>", Kind::Lost),
             (429, "", Kind::NotDone),
             (200, "<html>", Kind::Nonsense),

@@ -339,7 +339,7 @@ fn a_ttl_that_counts_down_tells_a_cache() {
     let verified = run(&ports, &[("web.ex.test", RrType::A, &[a("192.0.2.1")])], WAIT).remove(0);
 
     let problems: Vec<_> = verified.answers.iter().map(|seen| seen.problem.as_ref().map(ToString::to_string)).collect();
-    let cached = Some("a cached answer, for 291 more seconds".to_owned());
+    let cached = Some("a stale answer out of a cache, for 291 more seconds".to_owned());
     assert_eq!(problems, [cached.clone(), cached, None]);
 }
 

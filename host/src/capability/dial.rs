@@ -1,10 +1,13 @@
 //! Connections to the backend: look up once, judge every address, dial only
 //! what was judged, fail over from member to member.
 //!
-//! The pool above calls this only when it needs a new connection.
+//! The pool above calls this only when it needs a new connection. A member
+//! that is found not to answer ([`Dial::blame`]) is left for last from then
+//! on, and what the pool keeps of it is closed, so that it costs a second time
+//! neither a dial nor a request.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -21,12 +24,17 @@ use hyper_util::{
     rt::TokioIo,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout},
 };
+use tokio_rustls::client::TlsStream;
 
-use crate::capability::policy::{Authority, Endpoint, Policy, Route};
+use crate::capability::{
+    policy::{Authority, Endpoint, Policy, Route},
+    tls::{Secured, TlsFault},
+};
 
 /// How long a member that could not be reached is left for last.
 const SHUNNED: Duration = Duration::from_secs(30);
@@ -48,6 +56,8 @@ pub(crate) enum DialError {
     Timeout,
     /// The system could not connect.
     Connect(io::Error),
+    /// What answers is not to be trusted, or does not trust us.
+    Tls(TlsFault),
 }
 
 impl fmt::Display for DialError {
@@ -58,7 +68,8 @@ impl fmt::Display for DialError {
             Self::Lookup(_) => f.write_str("looking up the name"),
             Self::Full => f.write_str("all connections are in use"),
             Self::Timeout => f.write_str("nobody answered in time"),
-            Self::Connect(_) => f.write_str("connecting"),
+            Self::Connect(error) => write!(f, "connecting: {error}"),
+            Self::Tls(fault) => fault.fmt(f),
         }
     }
 }
@@ -67,7 +78,7 @@ impl std::error::Error for DialError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Lookup(error) | Self::Connect(error) => Some(error),
-            Self::Denied | Self::Prohibited(_) | Self::Full | Self::Timeout => None,
+            Self::Denied | Self::Prohibited(_) | Self::Full | Self::Timeout | Self::Tls(_) => None,
         }
     }
 }
@@ -93,16 +104,61 @@ pub(crate) struct Dial(Arc<Inner>);
 struct Inner {
     policy: Arc<Policy>,
     lookup: Arc<dyn Lookup>,
+    tls: Option<Secured>,
     timeout: Duration,
     permits: Arc<Semaphore>,
     failures: Mutex<HashMap<Authority, Instant>>,
+    /// Who has ever answered without TLS.
+    plain: Mutex<HashSet<Authority>>,
+    /// How often each member failed. Every connection listens, and ends when
+    /// it is idle and its member has failed once more.
+    failed: watch::Sender<HashMap<Authority, u64>>,
 }
 
 impl Dial {
     /// At most `connections` at one time, each within `timeout` per member.
-    pub(crate) fn new(policy: Arc<Policy>, lookup: Arc<dyn Lookup>, timeout: Duration, connections: usize) -> Self {
+    pub(crate) fn new(
+        policy: Arc<Policy>,
+        lookup: Arc<dyn Lookup>,
+        tls: Option<Secured>,
+        timeout: Duration,
+        connections: usize,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { policy, lookup, timeout, permits, failures: Mutex::default() }))
+        let (failures, plain, failed) = (Mutex::default(), Mutex::default(), watch::Sender::default());
+        Self(Arc::new(Inner { policy, lookup, tls, timeout, permits, failures, plain, failed }))
+    }
+
+    /// Leaves a member for last from now on, and closes its idle connections.
+    pub(crate) fn blame(&self, member: &Member) {
+        self.0.note(&member.0, false);
+    }
+
+    /// Notes that a member has answered without TLS.
+    pub(crate) fn answered_plainly(&self, member: &Member) {
+        let mut plain = self.0.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        if !plain.contains(&member.0) {
+            plain.insert(member.0.clone());
+        }
+    }
+
+    /// Whether a member that closed a connection without a word, and has never
+    /// answered, wants TLS: etcd says nothing to whom speaks plainly there.
+    pub(crate) async fn wants_tls(&self, endpoint: &Endpoint, member: &Member) -> Option<TlsFault> {
+        if endpoint.secure || self.0.plain.lock().unwrap_or_else(PoisonError::into_inner).contains(&member.0) {
+            return None;
+        }
+        let hello = async {
+            let stream = self.0.connect(endpoint, &member.0).await.ok()?;
+            Secured::trusting_nobody()?.handshake(&member.0, stream).await.err()
+        };
+        match timeout(self.0.timeout, hello).await.ok()?? {
+            TlsFault::Certificate { alert, .. } => {
+                let message = format!("{}: it speaks TLS; write https:// instead of http://", member.0);
+                Some(TlsFault::Certificate { alert, message })
+            }
+            TlsFault::Protocol(_) => None,
+        }
     }
 
     async fn dial(self, uri: Uri) -> Result<Held, DialError> {
@@ -114,19 +170,29 @@ impl Dial {
             .map_err(|_| DialError::Full)?
             .map_err(|_closed| DialError::Full)?;
         let mut last = DialError::Denied;
+        let mut failed: Vec<(&Authority, String)> = Vec::new();
         for member in self.0.in_order(members) {
             let mut suspect = Suspect { dial: &self.0, member, since: Instant::now(), armed: true };
             let dialled = timeout(self.0.timeout, self.0.member(endpoint, member)).await;
             suspect.armed = false;
             match dialled.unwrap_or(Err(DialError::Timeout)) {
                 Ok(stream) => {
+                    // Each is left for last after this, and so not told of with every call.
+                    for (failed, error) in failed {
+                        tracing::warn!("the backend's member {failed} cannot be used, {member} is instead: {error}");
+                    }
+                    let ended = self.0.ended(member.clone());
                     self.0.note(member, true);
-                    return Ok(Held { stream: TokioIo::new(stream), _permit: permit });
+                    return Ok(Held::new(stream, Member(member.clone()), ended, permit));
                 }
                 Err(error) => {
                     self.0.note(member, false);
                     tracing::debug!(%member, %error, "the backend's member cannot be reached");
-                    last = error;
+                    failed.push((member, error.to_string()));
+                    // A certificate that does not fit tells more than a member that is away.
+                    if !matches!(last, DialError::Tls(_)) {
+                        last = error;
+                    }
                 }
             }
         }
@@ -149,10 +215,33 @@ impl Inner {
             failures.remove(member);
         } else {
             failures.insert(member.clone(), Instant::now());
+            self.failed.send_modify(|failed| *failed.entry(member.clone()).or_default() += 1);
         }
     }
 
-    async fn member(&self, endpoint: &Endpoint, member: &Authority) -> Result<TcpStream, DialError> {
+    /// Ends when `member` fails from now on.
+    fn ended(&self, member: Authority) -> BoxFuture<'static, ()> {
+        let mut failed = self.failed.subscribe();
+        let before = failed.borrow().get(&member).copied();
+        Box::pin(async move {
+            // An error says that the dialler is gone, and with it the pool.
+            let _ = failed.wait_for(|failed| failed.get(&member).copied() != before).await;
+        })
+    }
+
+    async fn member(&self, endpoint: &Endpoint, member: &Authority) -> Result<Stream, DialError> {
+        let stream = self.connect(endpoint, member).await?;
+        match (&self.tls, endpoint.secure) {
+            (_, false) => Ok(Stream::Plain(stream)),
+            (Some(tls), true) => {
+                let stream = tls.handshake(member, stream).await.map_err(DialError::Tls)?;
+                Ok(Stream::Tls(Box::new(stream)))
+            }
+            (None, true) => Err(DialError::Denied),
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint, member: &Authority) -> Result<TcpStream, DialError> {
         let addresses = match member.ip() {
             Some(ip) => vec![SocketAddr::new(ip, member.port)],
             None => self.lookup.lookup(&member.host, member.port).await.map_err(DialError::Lookup)?,
@@ -215,26 +304,123 @@ impl tower_service::Service<Uri> for Dial {
     }
 }
 
-/// A connection that holds its permit for as long as it lives.
+/// The member that a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member(pub(crate) Authority);
+
+/// A connection, with TLS or without.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+}
+
+/// A connection that holds its permit for as long as it lives, and ends when
+/// it is idle and its member has failed elsewhere.
 pub(crate) struct Held {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Stream>,
+    member: Member,
+    /// Something was written, and nothing came back yet.
+    awaits: bool,
+    /// Until the member fails.
+    ended: Option<BoxFuture<'static, ()>>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Held {
+    fn new(stream: Stream, member: Member, ended: BoxFuture<'static, ()>, permit: OwnedSemaphorePermit) -> Self {
+        Self { stream: TokioIo::new(stream), member, awaits: false, ended: Some(ended), _permit: permit }
+    }
+
+    /// Whether the member has failed. If not, `cx` is woken when it does.
+    fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.ended {
+            Some(ended) => {
+                let ready = ended.as_mut().poll(cx).is_ready();
+                if ready {
+                    self.ended = None;
+                }
+                ready
+            }
+            None => true,
+        }
+    }
 }
 
 impl Connection for Held {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().extra(self.member.clone())
     }
 }
 
 impl Read for Held {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.awaits = false;
+            return polled;
+        }
+        // An exchange that is under way may still come to its end.
+        if !self.awaits && self.has_ended(cx) {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
     }
 }
 
 impl Write for Held {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.awaits = true;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -255,6 +441,7 @@ impl Write for Held {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.awaits = true;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

@@ -26,13 +26,15 @@ pub(crate) struct Authority {
 pub(crate) struct BadAuthority;
 
 impl Authority {
-    /// The authority of an `http` URI.
+    /// The authority of an `http` or `https` URI.
     pub(crate) fn of(uri: &Uri) -> Result<Self, BadAuthority> {
         let authority = uri.authority().ok_or(BadAuthority)?.as_str();
-        if uri.scheme() != Some(&Scheme::HTTP) {
-            return Err(BadAuthority);
-        }
-        Self::parse(authority, Some(80))
+        let port = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => 80,
+            Some(scheme) if *scheme == Scheme::HTTPS => 443,
+            _ => return Err(BadAuthority),
+        };
+        Self::parse(authority, Some(port))
     }
 
     /// Parses `host:port`. No user, no trailing dot, no number that only some
@@ -100,6 +102,8 @@ pub(crate) type Rule = Arc<dyn Fn(&Method, &str) -> bool + Send + Sync>;
 pub(crate) struct Endpoint {
     /// The only authority by which the plugin can address it.
     pub(crate) authority: Authority,
+    /// Whether it is `https`.
+    pub(crate) secure: bool,
     /// What answers there.
     pub(crate) route: Route,
     /// The special ranges in which it may lie.
@@ -117,6 +121,11 @@ pub(crate) enum Route {
 }
 
 impl Endpoint {
+    /// The scheme by which the plugin addresses it.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.secure { Scheme::HTTPS } else { Scheme::HTTP }
+    }
+
     /// Whether this address may be dialled for this endpoint.
     pub(crate) fn admits(&self, ip: IpAddr) -> bool {
         let ip = canonical(ip);
@@ -137,6 +146,8 @@ pub(crate) enum Denial {
     Malformed,
     /// Nobody named this authority.
     NotGranted(Authority),
+    /// `http` to an `https` endpoint, or the reverse.
+    Scheme,
     /// The endpoint's rule says no.
     Rule,
 }
@@ -147,6 +158,9 @@ impl Policy {
     pub(crate) fn decide(&self, method: &Method, uri: &Uri) -> Result<Arc<Endpoint>, Denial> {
         let authority = Authority::of(uri).map_err(|BadAuthority| Denial::Malformed)?;
         let Some(endpoint) = self.endpoint(&authority) else { return Err(Denial::NotGranted(authority)) };
+        if endpoint.secure != (uri.scheme() == Some(&Scheme::HTTPS)) {
+            return Err(Denial::Scheme);
+        }
         if !is_plain(uri.path()) {
             return Err(Denial::Malformed);
         }

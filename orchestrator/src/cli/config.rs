@@ -9,18 +9,25 @@ use crate::config::Shown;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show every value in force and where it came from, secrets masked.
-    #[command(after_help = "Example:
-  dns-manager config show --output json")]
-    Show,
+    #[command(after_help = "Examples:
+  dns-manager config show --output json
+  dns-manager config show --corefile >> Corefile")]
+    Show {
+        /// Print the block of CoreDNS's Corefile that fits these settings instead.
+        #[arg(long)]
+        corefile: bool,
+    },
 }
 
 pub(super) fn run(command: &Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     match command {
-        Command::Show => {
+        Command::Show { corefile: true } => {
             let config = settings.load(console)?;
-            if let Err(error) = config.backend() {
-                console.warning(&error.to_string());
-            }
+            console.result(&config.corefile(), Clone::clone)?;
+            Ok(Exit::Done)
+        }
+        Command::Show { corefile: false } => {
+            let config = settings.load(console)?;
             console.result(config.shown(), table)?;
             Ok(Exit::Done)
         }

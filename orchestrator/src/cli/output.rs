@@ -146,7 +146,7 @@ pub(super) fn verification_table(verifications: &[Verification]) -> String {
 }
 
 /// Text without control characters: records are written by others, and a terminal obeys what it is sent.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() {

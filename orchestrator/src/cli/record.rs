@@ -1,16 +1,24 @@
 //! `record list|register|update|unregister|verify`
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
 use super::output::{self, Console, Rows};
 use super::{Exit, Failure, Settings};
+use crate::config::Config;
 use crate::dns;
+use crate::outcome::Outcome;
 use crate::record::{Record, RecordSet, RecordType};
-use crate::registry::{Registry, Selection, Wanted};
+use crate::registry::{Listing, Registry, Selection, Wanted};
+use crate::remote::Remote;
+use crate::serve::Holder;
 use crate::verification::{Verdict, Verification};
+
+/// How long another command may hold the embedded store, or a service take until it answers.
+const HELD_FOR: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -85,34 +93,101 @@ pub(super) struct Selected {
 
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
-    let manager = dns::connect(&config).await?;
-    let registry = Registry::new(Arc::new(manager), config.dns.ttl);
+    let access = Access::open(&config).await?;
     match command {
         Command::List { zone, name, record_type } => {
-            let listing = registry.list(Wanted { zone, name, record_type }).await?;
+            let listing = access.list(Wanted { zone, name, record_type }).await?;
             for problem in &listing.problems {
                 console.warning(problem);
             }
             console.result(listing.records.as_slice(), table)?;
             Ok(Exit::Done)
         }
-        Command::Register(set) => Ok(Exit::when(console.outcomes(&registry.register(&[set.into()]).await)?)),
-        Command::Update(set) => Ok(Exit::when(console.outcomes(&registry.update(&set.into()).await)?)),
+        Command::Register(set) => Ok(Exit::when(console.outcomes(&access.register(&set.into()).await?)?)),
+        Command::Update(set) => Ok(Exit::when(console.outcomes(&access.update(&set.into()).await?)?)),
         Command::Unregister(selected) => {
-            let outcomes = registry.unregister(&selected.into()).await;
+            let outcomes = access.unregister(&selected.into()).await?;
             if outcomes.is_empty() {
                 console.progress("there was nothing to remove");
             }
             Ok(Exit::when(console.outcomes(&outcomes)?))
         }
         Command::Verify { selected, wait } => {
-            let verifications = registry.verify(&selected.into(), wait).await?;
+            let verifications = access.verify(&selected.into(), wait).await?;
             console.result(verifications.as_slice(), output::verification_table)?;
             for problem in verifications.iter().flat_map(Verification::problems) {
                 console.error(&problem);
             }
             let is_verified = |verification: &Verification| verification.outcome == Verdict::Verified;
             Ok(Exit::when(!verifications.is_empty() && verifications.iter().all(is_verified)))
+        }
+    }
+}
+
+/// The way to the records: the component, or the running service that holds the embedded store.
+enum Access {
+    Alone(Registry),
+    Through(Remote),
+}
+
+impl Access {
+    /// Another command that holds the store is waited for.
+    async fn open(config: &Config) -> Result<Self, Failure> {
+        let deadline = Instant::now() + HELD_FOR;
+        loop {
+            let held = match dns::connect_now(config).await {
+                Ok(manager) => return Ok(Self::Alone(Registry::new(Arc::new(manager), config.dns.ttl))),
+                Err(error) if error.is_held() => error,
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(holder) = Holder::read(&config.data_dir)
+                && let Some(remote) = Remote::find(&holder).await
+            {
+                return Ok(Self::Through(remote));
+            }
+            if Instant::now() >= deadline {
+                return Err(anyhow::anyhow!(
+                    "{held}, which neither ends nor answers: wait for it or end it, then try again"
+                )
+                .into());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn list(&self, wanted: Wanted) -> Result<Listing, Failure> {
+        match self {
+            Self::Alone(registry) => Ok(registry.list(wanted).await?),
+            // What the service cannot read stands in its log.
+            Self::Through(remote) => Ok(Listing { records: remote.list_records(&wanted).await?, problems: Vec::new() }),
+        }
+    }
+
+    async fn register(&self, set: &RecordSet) -> Result<Vec<Outcome>, Failure> {
+        match self {
+            Self::Alone(registry) => Ok(registry.register(std::slice::from_ref(set)).await),
+            Self::Through(remote) => Ok(remote.register(set).await?),
+        }
+    }
+
+    async fn update(&self, set: &RecordSet) -> Result<Vec<Outcome>, Failure> {
+        match self {
+            Self::Alone(registry) => Ok(registry.update(set).await),
+            Self::Through(remote) => Ok(remote.update(set).await?),
+        }
+    }
+
+    async fn unregister(&self, selection: &Selection) -> Result<Vec<Outcome>, Failure> {
+        match self {
+            Self::Alone(registry) => Ok(registry.unregister(selection).await),
+            Self::Through(remote) => Ok(remote.unregister(selection).await?),
+        }
+    }
+
+    async fn verify(&self, selection: &Selection, wait: Duration) -> Result<Vec<Verification>, Failure> {
+        match self {
+            Self::Alone(registry) => Ok(registry.verify(selection, wait).await?),
+            Self::Through(remote) => Ok(remote.verify(selection, wait).await?),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::dns;
 use crate::inventory::{Database, Inventory, OpenError};
 use crate::lifecycle::{Error as LifecycleError, Lifecycle, Policy, Workflow};
+use crate::provider;
 use crate::remote::Remote;
 use crate::serve::Holder;
 use crate::server::{Server, State, Step};
@@ -21,6 +22,9 @@ use crate::server::{Server, State, Step};
 /// How long another command may hold the inventory, or a service take until it answers.
 const HELD_FOR: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Said where a server of the local provider is created outside a service.
+const LOCAL_ENDS: &str = "orchestrator.provider.kind is \"local\": the server lives in this process and is gone when this \
+                          command ends, while its records stay; run `dns-manager serve` and create it through that";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -65,6 +69,9 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
     let access = open(&config.data_dir).await?;
     match (command, access) {
         (Command::Create { hostname, addresses }, Access::Alone(database)) => {
+            if config.provider == provider::Kind::Local {
+                console.warning(LOCAL_ENDS);
+            }
             let lifecycle = lifecycle(&config, database).await?;
             let server = follow(lifecycle.create(&hostname, &addresses).await?, console).await?;
             ended(&server, console)

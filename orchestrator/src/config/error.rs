@@ -19,12 +19,6 @@ pub enum Error {
     /// Everything that is wrong, one line each.
     #[error("{}", lines(.0))]
     Invalid(Vec<Problem>),
-    /// What was to be done needs a DNS backend, and none is configured.
-    #[error(
-        "orchestrator.dns.coredns_url is not set, and the embedded default that would take its place is not available yet: \
-         set it to the URL of etcd, such as \"http://localhost:2379\""
-    )]
-    NoBackend,
 }
 
 /// One thing that is wrong, with its place.

@@ -34,6 +34,7 @@ pub(super) struct Key {
 pub(super) const LISTEN: Key = text("orchestrator.listen", Fallback::Text("127.0.0.1:8080"));
 pub(super) const DATA_DIR: Key = Key { path: "orchestrator.data_dir", kind: Kind::Path, fallback: Fallback::Absent };
 pub(super) const DOMAIN: Key = text("orchestrator.domain", Fallback::Absent);
+pub(super) const EMBEDDED_DNS_LISTEN: Key = text("orchestrator.embedded.dns_listen", Fallback::Text("127.0.0.1:1053"));
 pub(super) const COREDNS_URL: Key =
     Key { path: "orchestrator.dns.coredns_url", kind: Kind::TextOrList, fallback: Fallback::Absent };
 pub(super) const AUTO_REGISTER: Key =
@@ -46,13 +47,20 @@ pub(super) const OWNER: Key = text("orchestrator.dns.owner", Fallback::Text("def
 pub(super) const SKYDNS_PATH: Key = text("orchestrator.dns.path", Fallback::Text("/skydns"));
 pub(super) const VERIFY_TIMEOUT: Key = text("orchestrator.dns.verify_timeout", Fallback::Text("40s"));
 pub(super) const PLUGIN: Key = Key { path: "orchestrator.dns.plugin", kind: Kind::Path, fallback: Fallback::Absent };
+pub(super) const TLS_CA: Key = file("orchestrator.dns.tls.ca");
+pub(super) const TLS_CERTIFICATE: Key = file("orchestrator.dns.tls.certificate");
+pub(super) const TLS_KEY: Key = file("orchestrator.dns.tls.key");
+pub(super) const USERNAME: Key = text("orchestrator.dns.credentials.username", Fallback::Absent);
+pub(super) const PASSWORD_FILE: Key = file("orchestrator.dns.credentials.password_file");
+pub(super) const PASSWORD_ENV: Key = text("orchestrator.dns.credentials.password_env", Fallback::Absent);
 pub(super) const PROVIDER_KIND: Key = text("orchestrator.provider.kind", Fallback::Text("static"));
 
 /// Every key, in the order in which people are shown them.
-pub(super) const KEYS: [&Key; 13] = [
+pub(super) const KEYS: [&Key; 20] = [
     &LISTEN,
     &DATA_DIR,
     &DOMAIN,
+    &EMBEDDED_DNS_LISTEN,
     &COREDNS_URL,
     &AUTO_REGISTER,
     &TTL,
@@ -62,27 +70,35 @@ pub(super) const KEYS: [&Key; 13] = [
     &SKYDNS_PATH,
     &VERIFY_TIMEOUT,
     &PLUGIN,
+    &TLS_CA,
+    &TLS_CERTIFICATE,
+    &TLS_KEY,
+    &USERNAME,
+    &PASSWORD_FILE,
+    &PASSWORD_ENV,
     &PROVIDER_KIND,
 ];
 
 /// The tables that hold them.
-const TABLES: [&str; 4] = ["orchestrator", "orchestrator.dns", SETTINGS, "orchestrator.provider"];
+const TABLES: [&str; 7] = [
+    "orchestrator",
+    "orchestrator.dns",
+    "orchestrator.dns.tls",
+    "orchestrator.dns.credentials",
+    SETTINGS,
+    "orchestrator.provider",
+    "orchestrator.embedded",
+];
 
 /// The table whose keys are free: each is handed to the plugin as it is.
 pub(super) const SETTINGS: &str = "orchestrator.dns.settings";
 
-/// Tables of the architecture that this version does not know yet, and what to do instead.
-const RESERVED: [(&str, &str); 3] = [
-    ("orchestrator.dns.tls", "TLS to the DNS backend is not available yet: remove it and use an http URL"),
-    ("orchestrator.dns.credentials", "credentials for the DNS backend are not available yet: remove it"),
-    (
-        "orchestrator.embedded",
-        "the embedded default is not available yet: remove it and set orchestrator.dns.coredns_url",
-    ),
-];
-
 const fn text(path: &'static str, fallback: Fallback) -> Key {
     Key { path, kind: Kind::Text, fallback }
+}
+
+const fn file(path: &'static str) -> Key {
+    Key { path, kind: Kind::Path, fallback: Fallback::Absent }
 }
 
 /// The key of this path.
@@ -90,19 +106,9 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.into_iter().find(|key| key.path == path)
 }
 
-/// Why this path, in a reserved table, cannot be used yet.
-pub(super) fn reserved(path: &str) -> Option<&'static str> {
-    RESERVED.into_iter().find(|(table, _)| is_within(path, table)).map(|(_, why)| why)
-}
-
 /// Whether `path` is a table that holds keys.
 pub(super) fn is_table(path: &str) -> bool {
     TABLES.contains(&path)
-}
-
-/// Whether `path` is `table` or lies in it.
-pub(super) fn is_within(path: &str, table: &str) -> bool {
-    path.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The known key that somebody who wrote `path` most likely meant.

@@ -51,6 +51,22 @@ pub(super) fn listen(value: &Value) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
+pub(super) fn dns_listen(value: &Value) -> Result<SocketAddr, String> {
+    let text = text(value)?;
+    let example = "write \"127.0.0.1:1053\", say";
+    let address: SocketAddr =
+        text.parse().map_err(|_| format!("\"{text}\" is not an IP address and port: {example}"))?;
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "\"{text}\" is not a loopback address, and this name server is for this machine: {example}"
+        ));
+    }
+    if address.port() == 0 {
+        return Err(format!("\"{text}\" has no port that others could find: {example}"));
+    }
+    Ok(address)
+}
+
 pub(super) fn name(value: &Value) -> Result<Name, String> {
     text(value)?.parse().map_err(|error: crate::name::NameError| error.to_string())
 }

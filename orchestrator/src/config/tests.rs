@@ -2,6 +2,8 @@
 
 use std::fs;
 
+mod access;
+
 use super::*;
 
 struct Given {
@@ -47,7 +49,7 @@ fn defaults_hold_where_nothing_is_set() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.data_dir, Path::new("/home/op/.local/state/dns-manager"));
     assert_eq!(config.domain, None);
-    assert_eq!(config.backend().unwrap()[0].to_string(), "http://localhost:2379");
+    assert_eq!(config.backend()[0].to_string(), "http://localhost:2379");
     assert!(config.dns.auto_register);
     assert_eq!(config.dns.ttl.seconds(), 300);
     assert_eq!(config.dns.zones, []);
@@ -168,8 +170,8 @@ fn a_wrong_value_says_what_to_write() {
             "orchestrator.dns.coredns_url: \"localhost:2379\" has no scheme: write \"http://localhost:2379\"",
         ),
         (
-            "coredns_url = \"https://localhost:2379\"",
-            "orchestrator.dns.coredns_url: \"https://localhost:2379\": https is not available yet, only http is",
+            "coredns_url = [\"https://etcd-1:2379\", \"http://etcd-2:2379\"]",
+            "orchestrator.dns.coredns_url: some URLs are http and some are https: write https for all of them",
         ),
         (
             "settings.ttl = 5",
@@ -177,23 +179,24 @@ fn a_wrong_value_says_what_to_write() {
         ),
         (
             "tls.ca = \"ca.pem\"",
-            "orchestrator.dns.tls: TLS to the DNS backend is not available yet: remove it and use an http URL",
+            "orchestrator.dns.tls.ca: orchestrator.dns.coredns_url is not set: there is nothing that TLS could be for",
         ),
         (
             "credentials.username = \"root\"",
-            "orchestrator.dns.credentials: credentials for the DNS backend are not available yet: remove it",
+            "orchestrator.dns.credentials.username: orchestrator.dns.coredns_url is not set: there is nothing that \
+             credentials could be for",
+        ),
+        (
+            "credentials.password = \"hush\"",
+            "unknown key \"orchestrator.dns.credentials.password\": the nearest known one is \
+             \"orchestrator.dns.credentials.password_env\"",
         ),
     ] {
         assert_eq!(with_dns(line).error(), format!("config.toml:2: {expected}"));
     }
     assert_eq!(
         Given::file("[orchestrator.provider]\nkind = \"exec\"").error(),
-        "config.toml:2: orchestrator.provider.kind: the provider \"exec\" is not available yet: write \"static\""
-    );
-    assert_eq!(
-        Given::file("[orchestrator.embedded]\ndns_listen = \"127.0.0.1:1053\"").error(),
-        "config.toml:1: orchestrator.embedded: the embedded default is not available yet: remove it and set \
-         orchestrator.dns.coredns_url"
+        "config.toml:2: orchestrator.provider.kind: the provider \"exec\" is not available yet: write \"static\" or \"local\""
     );
 }
 
@@ -201,7 +204,7 @@ fn a_wrong_value_says_what_to_write() {
 fn a_url_with_the_dns_port_is_the_name_server_and_a_warning_says_so() {
     let config = with_dns("coredns_url = \"http://localhost:53\"").load().unwrap();
 
-    assert_eq!(config.backend().unwrap()[0].to_string(), "http://localhost:2379");
+    assert_eq!(config.backend()[0].to_string(), "http://localhost:2379");
     assert_eq!(config.dns.nameservers, ["localhost:53"]);
     assert_eq!(
         config.warnings,
@@ -219,19 +222,39 @@ fn several_urls_are_members_of_one_backend() {
             .load()
             .unwrap();
 
-    assert_eq!(config.backend().unwrap().len(), 3);
+    assert_eq!(config.backend().len(), 3);
     assert_eq!(config.dns.nameservers, ["10.0.0.1:53", "10.0.0.2:53"]);
 }
 
 #[test]
-fn without_a_url_only_what_needs_the_backend_fails() {
+fn without_a_url_the_embedded_default_takes_its_place() {
     let config = Given::file("").load().unwrap();
 
-    assert_eq!(
-        config.backend().unwrap_err().to_string(),
-        "orchestrator.dns.coredns_url is not set, and the embedded default that would take its place is not available yet: \
-         set it to the URL of etcd, such as \"http://localhost:2379\""
-    );
+    assert_eq!(config.backend(), []);
+    assert_eq!(config.dns_listen.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:1053"));
+    assert_eq!(config.dns.zones.iter().map(Name::as_str).collect::<Vec<_>>(), ["example.com"]);
+    assert_eq!(config.dns.nameservers, ["127.0.0.1:1053"]);
+    assert_eq!(shown(&config, "orchestrator.dns.zones").value, serde_json::json!(["example.com"]));
+
+    let config = Given::file(
+        "[orchestrator.embedded]\ndns_listen = \"127.0.0.1:5353\"\n[orchestrator.dns]\nzones = [\"example.org\"]",
+    )
+    .load()
+    .unwrap();
+    assert_eq!(config.dns.nameservers, ["127.0.0.1:5353"]);
+    assert_eq!(config.dns.zones.iter().map(Name::as_str).collect::<Vec<_>>(), ["example.org"]);
+
+    let config = with_dns("coredns_url = \"http://localhost:2379\"").load().unwrap();
+    assert_eq!(config.dns_listen, None);
+
+    for (listen, expected) in [
+        ("0.0.0.0:1053", "is not a loopback address"),
+        ("127.0.0.1:0", "has no port"),
+        ("localhost", "is not an IP address and port"),
+    ] {
+        let error = Given::file(&format!("[orchestrator.embedded]\ndns_listen = \"{listen}\"")).error();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -90,9 +90,7 @@ impl Collection {
     }
 
     fn add(&mut self, path: &str, written: Written) {
-        if let Some(why) = key::reserved(path) {
-            self.problems.push(Problem { source: written.source, message: format!("{path}: {why}") });
-        } else if let Some(known) = key::find(path) {
+        if let Some(known) = key::find(path) {
             self.known.insert(known.path, written);
         } else if key::is_table(path) {
             let message = format!("{path}: {} is not a table: write [{path}] and its keys below", written.value);
@@ -114,9 +112,9 @@ impl File<'_> {
     }
 }
 
-/// A table that is reported itself rather than key by key: one of a later version, or an empty one that nobody knows.
+/// A table that is reported itself rather than key by key: an empty one that nobody knows.
 fn is_dead_end(path: &str, table: &DeTable<'_>) -> bool {
-    key::reserved(path).is_some() || (table.is_empty() && !key::is_table(path))
+    table.is_empty() && !key::is_table(path)
 }
 
 fn unknown_key(path: &str, written: Written) -> Problem {

@@ -25,10 +25,15 @@ impl Lookup for Forged {
 fn dial(members: &[String], lookup: Arc<Forged>, connections: usize) -> (Dial, Uri) {
     let members: Vec<_> = members.iter().map(|m| Authority::parse(m, None).unwrap()).collect();
     let uri = format!("http://{}/", members[0]).parse().unwrap();
-    let endpoint =
-        Endpoint { authority: members[0].clone(), route: Route::Network(members), private: anywhere(), rule: None };
+    let endpoint = Endpoint {
+        authority: members[0].clone(),
+        secure: false,
+        route: Route::Network(members),
+        private: anywhere(),
+        rule: None,
+    };
     let policy = Arc::new(Policy { endpoints: vec![Arc::new(endpoint)] });
-    (Dial::new(policy, lookup, Duration::from_secs(2), connections), uri)
+    (Dial::new(policy, lookup, None, Duration::from_secs(2), connections), uri)
 }
 
 async fn listener() -> (TcpListener, String) {
@@ -55,6 +60,31 @@ async fn members_are_dialled_in_order_and_failures_shunned() {
     let down = Authority::parse(&down, None).unwrap();
     let Route::Network(members) = &dial.0.policy.endpoints[0].route else { panic!("a network route") };
     assert_eq!(dial.0.in_order(members), [&members[1], &down]);
+}
+
+#[tokio::test]
+async fn member_that_does_not_answer_costs_one_timeout_and_is_skipped_then() {
+    // A queue that is full: connections are neither taken nor refused.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let silent = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(stream)) = timeout(Duration::from_millis(200), TcpStream::connect(silent)).await {
+        waiting.push(stream);
+    }
+    let (_up, up_address) = listener().await;
+    let (dial, uri) = dial(&[silent.to_string(), up_address], Arc::default(), 8);
+
+    let begin = Instant::now();
+    dial.clone().dial(uri.clone()).await.unwrap();
+    let first = begin.elapsed();
+    let begin = Instant::now();
+    dial.dial(uri).await.unwrap();
+    let second = begin.elapsed();
+
+    assert!(first >= Duration::from_secs(2) && first < Duration::from_millis(3500), "{first:?}");
+    assert!(second < Duration::from_secs(1), "{second:?}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ fn policy(host: &str, port: u16, private: &[&str]) -> Policy {
     let authority = authority(host, port);
     let private = private.iter().map(|net| net.parse().unwrap()).collect();
     let route = Route::Network(vec![authority.clone()]);
-    Policy { endpoints: vec![Arc::new(Endpoint { authority, route, private, rule: None })] }
+    Policy { endpoints: vec![Arc::new(Endpoint { authority, secure: false, route, private, rule: None })] }
 }
 
 #[test]
@@ -81,7 +81,9 @@ fn only_the_named_authority_is_granted() {
         ("http://127.1:2379/", Err(Denial::Malformed)),
         ("http://api.example.com.:2379/", Err(Denial::Malformed)),
         ("http://user@api.example.com:2379/", Err(Denial::Malformed)),
-        ("https://api.example.com:2379/", Err(Denial::Malformed)),
+        ("https://api.example.com:2379/", Err(Denial::Scheme)),
+        ("https://api.example.com/", not_granted("api.example.com", 443)),
+        ("ftp://api.example.com:2379/", Err(Denial::Malformed)),
         ("/v3/kv/txn", Err(Denial::Malformed)),
         ("http://api.example.com:2379/v3/kv/../auth", Err(Denial::Malformed)),
         ("http://api.example.com:2379/v3/kv/%2E./auth", Err(Denial::Malformed)),

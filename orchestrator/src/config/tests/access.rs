@@ -1,0 +1,182 @@
+//! TLS and credentials in the configuration.
+
+use super::*;
+
+/// A certificate and its key, in PEM form.
+fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["etcd-1".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+fn production(lines: &str) -> Given {
+    with_dns(&format!("coredns_url = \"https://etcd-1:2379\"\n{lines}"))
+}
+
+#[test]
+fn https_without_more_trusts_whom_the_system_trusts() {
+    let config = production("").load().unwrap();
+
+    assert_eq!(config.backend()[0].to_string(), "https://etcd-1:2379");
+    assert!(config.dns.tls.is_none() && config.dns.credentials.is_none());
+    assert_eq!(shown(&config, "orchestrator.dns.tls.ca").value, serde_json::Value::Null);
+}
+
+#[test]
+fn files_of_tls_and_credentials_are_read_at_load_and_never_shown() {
+    let given = production(
+        "[orchestrator.dns.tls]\nca = \"ca.pem\"\ncertificate = \"own.pem\"\nkey = \"own-key.pem\"\n\
+         [orchestrator.dns.credentials]\nusername = \"dns\"\npassword_file = \"password\"",
+    );
+    let (ca, (own, key)) = (certificate().0, certificate());
+    for (name, text) in [("ca.pem", &*ca), ("own.pem", &own), ("own-key.pem", &key), ("password", "open sesame\r\n")] {
+        fs::write(given.directory.path().join(name), text).unwrap();
+    }
+
+    let config = given.load().unwrap();
+
+    let tls = config.dns.tls.as_ref().unwrap();
+    assert_eq!(tls.ca, Some(given.directory.path().join("ca.pem")));
+    assert!(tls.identity.is_some());
+    let credentials = config.dns.credentials.as_ref().unwrap();
+    assert_eq!(credentials.username, "dns");
+    assert_eq!(credentials.password, dns_manager_host::Secret::from("open sesame"));
+    assert_eq!(shown(&config, "orchestrator.dns.credentials.password_file").value, "password");
+    let told = format!("{config:?} {:?}", config.shown());
+    assert!(!told.contains("sesame") && !told.contains("PRIVATE"), "{told}");
+}
+
+#[test]
+fn a_password_comes_from_one_place() {
+    let credentials = |lines: &str| production(&format!("[orchestrator.dns.credentials]\n{lines}"));
+    let user = "username = \"dns\"";
+    let named = format!("{user}\npassword_env = \"ETCD_PASSWORD\"");
+    let config = credentials(&named).variable("ETCD_PASSWORD", "open sesame").load().unwrap();
+    assert_eq!(config.dns.credentials.unwrap().password, dns_manager_host::Secret::from("open sesame"));
+
+    for (lines, expected) in [
+        (
+            named.as_str(),
+            "config.toml:5: orchestrator.dns.credentials.password_env: the environment variable ETCD_PASSWORD is not set, \
+             or empty",
+        ),
+        (
+            "username = \"dns\"\npassword_file = \"p\"\npassword_env = \"P\"",
+            "config.toml:6: orchestrator.dns.credentials.password_env: orchestrator.dns.credentials.password_file is set, \
+             too: keep one of the two",
+        ),
+        (
+            user,
+            "config.toml:4: orchestrator.dns.credentials.username: there is no password for this user: set \
+             orchestrator.dns.credentials.password_file or orchestrator.dns.credentials.password_env",
+        ),
+    ] {
+        assert_eq!(credentials(lines).error(), expected);
+    }
+    let no_user = credentials("password_env = \"P\"").variable("P", "x").error();
+    assert_eq!(
+        no_user,
+        "config.toml:4: orchestrator.dns.credentials.password_env: orchestrator.dns.credentials.username is not set: whose \
+         password is it?"
+    );
+}
+
+#[test]
+fn a_password_file_that_is_no_use_says_why() {
+    let given = production("credentials.username = \"dns\"\ncredentials.password_file = \"p\"");
+    let path = given.directory.path().join("p");
+    let error = || given.error().replace(&*path.to_string_lossy(), "PATH");
+    let key = "config.toml:4: orchestrator.dns.credentials.password_file";
+
+    assert_eq!(error(), format!("{key}: PATH cannot be read: No such file or directory (os error 2)"));
+    for (content, why) in [
+        (&b"\n"[..], "PATH is empty"),
+        (b"a\nb\n", "PATH has several lines: write the password alone into it"),
+        (b"\xff\n", "PATH is not text"),
+    ] {
+        fs::write(&path, content).unwrap();
+        assert_eq!(error(), format!("{key}: {why}"));
+    }
+}
+
+#[test]
+fn what_does_not_fit_in_tls_says_which_file_and_why() {
+    let ((one, one_key), (_, other_key)) = (certificate(), certificate());
+    let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let both = "tls.certificate = \"c.pem\"\ntls.key = \"k.pem\"";
+    let no_pem = "there is no certificate in PEM form in it (`-----BEGIN CERTIFICATE-----`)";
+    for (lines, c, k, expected) in [
+        ("tls.ca = \"c.pem\"", Some("hello"), None, format!("3: orchestrator.dns.tls.ca: DIR/c.pem: {no_pem}")),
+        (
+            "tls.ca = \"c.pem\"",
+            None,
+            None,
+            "3: orchestrator.dns.tls.ca: DIR/c.pem cannot be read: No such file or directory (os error 2)".to_owned(),
+        ),
+        (
+            both,
+            Some(&*one),
+            Some(&*other_key),
+            "4: orchestrator.dns.tls.key: DIR/k.pem: it is not the key of the certificate DIR/c.pem".to_owned(),
+        ),
+        (both, Some(&*one_key), Some(&*one_key), format!("3: orchestrator.dns.tls.certificate: DIR/c.pem: {no_pem}")),
+        (
+            both,
+            Some(&*one),
+            Some(&*one),
+            "4: orchestrator.dns.tls.key: DIR/k.pem: there is no private key in PEM form in it \
+             (`-----BEGIN PRIVATE KEY-----`)"
+                .to_owned(),
+        ),
+        (
+            both,
+            Some(&*one),
+            Some(locked),
+            "4: orchestrator.dns.tls.key: DIR/k.pem: its key is encrypted; decrypt it (`openssl pkey -in KEY -out PLAIN`)"
+                .to_owned(),
+        ),
+        (
+            "tls.certificate = \"c.pem\"",
+            Some(&*one),
+            None,
+            "3: orchestrator.dns.tls.certificate: orchestrator.dns.tls.key is not set: a certificate is used with its key"
+                .to_owned(),
+        ),
+        (
+            "tls.key = \"k.pem\"",
+            None,
+            Some(&*one_key),
+            "3: orchestrator.dns.tls.key: orchestrator.dns.tls.certificate is not set: a key is used with its certificate"
+                .to_owned(),
+        ),
+    ] {
+        let given = production(lines);
+        for (name, text) in [("c.pem", c), ("k.pem", k)] {
+            if let Some(text) = text {
+                fs::write(given.directory.path().join(name), text).unwrap();
+            }
+        }
+        let error = given.error().replace(&*given.directory.path().to_string_lossy(), "DIR");
+        assert_eq!(error, format!("config.toml:{expected}"));
+    }
+}
+
+#[test]
+fn tls_without_https_is_an_error_and_a_password_in_clear_a_warning() {
+    let error = with_dns("coredns_url = \"http://etcd-1:2379\"\ntls.ca = \"ca.pem\"").error();
+    assert_eq!(
+        error,
+        "config.toml:3: orchestrator.dns.tls.ca: TLS is set up, but orchestrator.dns.coredns_url is http: write \
+         \"https://etcd-1:2379\", or remove [orchestrator.dns.tls]"
+    );
+    let credentials = "credentials.username = \"dns\"\ncredentials.password_env = \"P\"";
+    let clear = |url: &str| {
+        with_dns(&format!("coredns_url = \"{url}\"\n{credentials}")).variable("P", "x").load().unwrap().warnings
+    };
+    assert_eq!(
+        clear("http://etcd-1:2379"),
+        ["orchestrator.dns.credentials.username: the password goes to \"http://etcd-1:2379\" in clear text: use https"]
+    );
+    for fine in ["https://etcd-1:2379", "http://localhost:2379", "http://[::1]:2379"] {
+        assert!(clear(fine).is_empty(), "{fine}");
+    }
+}

@@ -1,0 +1,527 @@
+//! Answers to DNS questions from stored keys, exactly as CoreDNS 1.15's etcd plugin gives them. Pure.
+//!
+//! Nothing here is improved: what resolves on the embedded default must resolve in production, and what does not must not.
+//! [`name`] has the rules for names, [`json`] and [`service`] those for stored values, [`reply`] those for what fits into an
+//! answer. The one difference is that aliases which lead from zone to zone in a circle, on which CoreDNS runs out of memory,
+//! end after some rounds.
+
+pub mod json;
+pub mod name;
+pub mod reply;
+pub mod service;
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+
+pub use reply::{Data, Rcode, Record, Reply};
+pub use service::{Kind, Service};
+
+use service::{low_half, weight};
+
+/// RR types with rules of their own (RFC 1035, 2782, 3596).
+const A: u16 = 1;
+const NS: u16 = 2;
+const CNAME: u16 = 5;
+const SOA: u16 = 6;
+const PTR: u16 = 12;
+const MX: u16 = 15;
+const TXT: u16 = 16;
+const AAAA: u16 = 28;
+const SRV: u16 = 33;
+
+/// TTL and minimum of every SOA.
+const SOA_TTL: u32 = 30;
+/// More aliases than this are not followed.
+const MAX_ALIASES: usize = 10;
+/// How often an answer may send the question to another zone of this server.
+const MAX_DETOURS: usize = 8;
+
+/// Stored keys and values.
+pub trait Tree {
+    /// Everything whose key begins with `prefix`, in the order of the keys.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn below(&self, prefix: &[u8]) -> Result<Vec<Stored>, Unavailable>;
+
+    /// The value of one key.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn at(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Unavailable>;
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// A store that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailable;
+
+impl Tree for BTreeMap<Vec<u8>, Vec<u8>> {
+    fn below(&self, prefix: &[u8]) -> Result<Vec<Stored>, Unavailable> {
+        let from = self.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        Ok(from.map(|(key, value)| Stored { key: key.clone(), value: value.clone() }).collect())
+    }
+
+    fn at(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Unavailable> {
+        Ok(self.get(key).cloned())
+    }
+}
+
+/// What a server knows beside the tree.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    path: Vec<u8>,
+    /// Lower case, with final dots.
+    zones: Vec<Vec<u8>>,
+    world: Vec<Record>,
+}
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The name in presentation form, with its final dot.
+    pub name: Vec<u8>,
+    /// The type by number.
+    pub rr_type: u16,
+    /// How many octets the answer may have.
+    pub size: usize,
+    /// Whether the answer bears an OPT record.
+    pub has_opt: bool,
+}
+
+/// Why there are no services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    NoKey,
+    /// The store is away, or holds something that cannot be read.
+    Broken,
+}
+
+impl From<Unavailable> for Fault {
+    fn from(_: Unavailable) -> Self {
+        Self::Broken
+    }
+}
+
+impl From<json::Unreadable> for Fault {
+    fn from(_: json::Unreadable) -> Self {
+        Self::Broken
+    }
+}
+
+impl Lookup {
+    /// Of these zones, with keys below `path`.
+    pub fn new<Z: AsRef<str>>(path: &str, zones: impl IntoIterator<Item = Z>) -> Self {
+        let zone = |zone: Z| name::fqdn(zone.as_ref().to_ascii_lowercase().as_bytes());
+        Self { path: path.as_bytes().to_vec(), zones: zones.into_iter().map(zone).collect(), world: Vec::new() }
+    }
+
+    /// With records outside its zones, as another plugin of the same server would have them. For tests: a server of ours has
+    /// none, and refuses other names.
+    #[must_use]
+    pub fn with_world(self, world: Vec<Record>) -> Self {
+        Self { world, ..self }
+    }
+
+    /// The answer to a question.
+    pub fn answer(&self, tree: &dyn Tree, question: &Question) -> Reply {
+        let server = Server { lookup: self, tree, size: question.size, has_opt: question.has_opt, detours: 0 };
+        server.answer(&question.name, question.rr_type)
+    }
+
+    /// The longest zone that the name is in.
+    fn zone_of(&self, name: &[u8]) -> Option<&[u8]> {
+        let zones = self.zones.iter().map(Vec::as_slice).filter(|zone| name::is_within(zone, name));
+        zones.max_by_key(|zone| zone.len())
+    }
+
+    /// What the world outside has.
+    fn outside(&self, name: &[u8], rr_type: u16) -> Vec<Record> {
+        let is_asked = |record: &&Record| record.owner.eq_ignore_ascii_case(name) && type_of(&record.data) == rr_type;
+        self.world.iter().filter(is_asked).cloned().collect()
+    }
+
+    /// The key of a name, and the key to search below if a label is a wildcard.
+    fn keys(&self, name: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
+        let labels: Vec<&[u8]> = name::labels(name).into_iter().rev().collect();
+        let wildcard = labels.iter().position(|label| is_wildcard(label));
+        let key = |labels: &[&[u8]]| {
+            let whole = [&[self.path.as_slice()], labels].concat().join(&b'/');
+            // As Go's `path.Join` cleans it: labels have no dots of their own, so only slashes are doubled.
+            let parts = whole.split(|octet| *octet == b'/').filter(|part| !part.is_empty());
+            parts.fold(Vec::new(), |mut key, part| {
+                key.push(b'/');
+                key.extend_from_slice(part);
+                key
+            })
+        };
+        (key(&labels), wildcard.and_then(|place| labels.get(..place)).map(key))
+    }
+}
+
+fn is_wildcard(label: &[u8]) -> bool {
+    label == b"*" || label == b"any"
+}
+
+fn type_of(data: &Data) -> u16 {
+    match data {
+        Data::A(_) => A,
+        Data::Aaaa(_) => AAAA,
+        Data::Cname(_) => CNAME,
+        Data::Ns(_) => NS,
+        Data::Ptr(_) => PTR,
+        Data::Mx { .. } => MX,
+        Data::Srv { .. } => SRV,
+        Data::Soa { .. } => SOA,
+        Data::Txt(_) => TXT,
+    }
+}
+
+/// What one question has in hand, its detours to other zones included.
+struct Server<'a> {
+    lookup: &'a Lookup,
+    tree: &'a dyn Tree,
+    size: usize,
+    has_opt: bool,
+    detours: usize,
+}
+
+/// A name and type that are asked for in a zone.
+struct Asked<'a> {
+    zone: &'a [u8],
+    /// As it was asked, letter case included.
+    name: Vec<u8>,
+    rr_type: u16,
+}
+
+/// Records for the answer, and for the additional section.
+#[derive(Default)]
+struct Records {
+    answers: Vec<Record>,
+    additional: Vec<Record>,
+    truncated: bool,
+}
+
+impl From<Vec<Record>> for Records {
+    fn from(answers: Vec<Record>) -> Self {
+        Self { answers, ..Self::default() }
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// The question for another name of the same zone.
+    fn instead(&self, name: &[u8], rr_type: u16) -> Self {
+        Self { zone: self.zone, name: name::normal(&name::fqdn(name)), rr_type }
+    }
+
+    fn lower(&self) -> Vec<u8> {
+        self.name.to_ascii_lowercase()
+    }
+
+    fn is_apex(&self) -> bool {
+        self.lower() == self.zone
+    }
+}
+
+impl Server<'_> {
+    fn answer(&self, name: &[u8], rr_type: u16) -> Reply {
+        let name = name::normal(name);
+        let mut reply = match self.lookup.zone_of(&name.to_ascii_lowercase()) {
+            Some(zone) => self.answer_in(&Asked { zone, name: name.clone(), rr_type }),
+            None => {
+                let answers = self.lookup.outside(&name, rr_type);
+                let rcode = if answers.is_empty() { Rcode::Refused } else { Rcode::NoError };
+                Reply { rcode, answers, ..Reply::default() }
+            }
+        };
+        reply.fit(&name, self.size, self.has_opt);
+        reply
+    }
+
+    fn answer_in(&self, asked: &Asked<'_>) -> Reply {
+        let records = match asked.rr_type {
+            A | AAAA | TXT => self.followed(asked, &[]),
+            CNAME => self.cname(asked).map(Records::from),
+            PTR => self.ptr(asked).map(Records::from),
+            MX => self.mx(asked),
+            SRV => self.srv(asked),
+            SOA => Ok(Records::from(vec![soa(asked.zone)])),
+            NS if asked.is_apex() => self.ns(asked),
+            // Only to tell whether there is something at this name.
+            _ => self.services_at(asked).map(|_| Records::default()),
+        };
+        let negative =
+            |rcode| Reply { rcode, authoritative: true, authority: vec![soa(asked.zone)], ..Reply::default() };
+        match records {
+            Ok(records) if records.answers.is_empty() => negative(Rcode::NoError),
+            Ok(Records { answers, additional, truncated }) => {
+                Reply { authoritative: true, truncated, answers, additional, ..Reply::default() }
+            }
+            Err(Fault::NoKey) => negative(Rcode::NxDomain),
+            Err(Fault::Broken) => negative(Rcode::ServFail),
+        }
+    }
+
+    /// What is stored at a name; at the apex, what is stored for it in a place of its own, if there is something.
+    fn services_at(&self, asked: &Asked<'_>) -> Result<Vec<Service>, Fault> {
+        if asked.is_apex() {
+            match self.services(&name::join(&[b"apex.dns", asked.zone]), asked.rr_type, false) {
+                Err(Fault::NoKey) => {}
+                found => return found,
+            }
+        }
+        self.services(&asked.name, asked.rr_type, false)
+    }
+
+    /// The services at a name: `exact` ones, or those below it, or if there are none those at it.
+    fn services(&self, name: &[u8], rr_type: u16, exact: bool) -> Result<Vec<Service>, Fault> {
+        let name = name::normal(name).to_ascii_lowercase();
+        let (key, wildcard) = self.lookup.keys(&name);
+        let start = wildcard.as_deref().unwrap_or(&key);
+        let mut found = Vec::new();
+        if !exact {
+            let prefix = if start.ends_with(b"/") { start.to_vec() } else { [start, b"/"].concat() };
+            found = self.tree.below(&prefix)?;
+        }
+        if found.is_empty() {
+            let value = self.tree.at(start)?.ok_or(Fault::NoKey)?;
+            found.push(Stored { key: start.to_vec(), value });
+        }
+        let mut services = Vec::new();
+        for stored in found {
+            if wildcard.is_some() && !fits(&stored.key, &key) {
+                continue;
+            }
+            let service = json::read(&stored.value)?.with_defaults(stored.key);
+            if !service.host.is_empty() || (rr_type == TXT && !service.text.is_empty()) {
+                services.push(service);
+            }
+        }
+        Ok(service::grouped(services))
+    }
+
+    /// Addresses or texts, at the end of aliases. `before` are the aliases that led here.
+    fn followed(&self, asked: &Asked<'_>, before: &[Record]) -> Result<Records, Fault> {
+        let is_text = asked.rr_type == TXT;
+        let services = if is_text { self.services(&asked.name, TXT, false) } else { self.services_at(asked) }?;
+        let mut seen = HashSet::new();
+        let mut records = Records::default();
+        for service in services {
+            match (service.kind(), asked.rr_type) {
+                (Kind::Name, _) => self.follow(asked, &service, before, &mut records),
+                (Kind::Address(address @ IpAddr::V4(_)), A) | (Kind::Address(address @ IpAddr::V6(_)), AAAA) => {
+                    if seen.insert(service.host.clone()) {
+                        records.answers.push(service.address_record(&asked.name, address));
+                    }
+                }
+                (Kind::Text, TXT) => {
+                    if seen.insert(service.text.clone()) {
+                        records.answers.push(service.text_record(&asked.name));
+                    }
+                }
+                (Kind::Address(_) | Kind::Text, _) => {}
+            }
+        }
+        Ok(records)
+    }
+
+    fn follow(&self, asked: &Asked<'_>, service: &Service, before: &[Record], records: &mut Records) {
+        let alias = service.alias(&asked.name);
+        let target = name::fqdn(&service.host);
+        // What is below the name is found with it: an alias to there is a loop, too.
+        if name::is_within(&asked.lower(), &target)
+            || before.len() > MAX_ALIASES
+            || before.iter().any(|earlier| earlier.data == alias.data)
+        {
+            return;
+        }
+        if name::is_within(asked.zone, &target) {
+            let before = [before, std::slice::from_ref(&alias)].concat();
+            let next = asked.instead(&service.host, asked.rr_type);
+            if let Ok(next) = self.followed(&next, &before) {
+                records.truncated |= next.truncated;
+                if !next.answers.is_empty() {
+                    records.answers.push(alias);
+                    records.answers.extend(next.answers);
+                }
+            }
+        } else if let Some(reply) = self.elsewhere(&target, asked.rr_type) {
+            records.truncated |= reply.truncated && asked.rr_type != TXT;
+            records.answers.push(alias);
+            records.answers.extend(reply.answers);
+        }
+    }
+
+    /// The whole server's answer for a name in another zone.
+    fn elsewhere(&self, name: &[u8], rr_type: u16) -> Option<Reply> {
+        let Self { lookup, tree, size, has_opt, detours } = *self;
+        if detours >= MAX_DETOURS {
+            return None;
+        }
+        Some(Server { lookup, tree, size, has_opt, detours: detours + 1 }.answer(name, rr_type))
+    }
+
+    fn cname(&self, asked: &Asked<'_>) -> Result<Vec<Record>, Fault> {
+        let services = self.services(&asked.name, asked.rr_type, true)?;
+        let first = services.first().filter(|service| service.address().is_none());
+        Ok(first.map(|service| service.alias(&asked.name)).into_iter().collect())
+    }
+
+    fn ptr(&self, asked: &Asked<'_>) -> Result<Vec<Record>, Fault> {
+        let services = self.services(&asked.name, asked.rr_type, true)?;
+        let mut seen = HashSet::new();
+        let names = services.iter().filter(|service| service.address().is_none());
+        let record = |service: &Service| service.record(&asked.name, Data::Ptr(name::fqdn(&service.host)));
+        Ok(names.filter(|service| seen.insert(service.host.clone())).map(record).collect())
+    }
+
+    fn srv(&self, asked: &Asked<'_>) -> Result<Records, Fault> {
+        let services = self.services(&asked.name, asked.rr_type, false)?;
+        let mut sums = BTreeMap::<i64, i64>::new();
+        for service in &services {
+            let own = if service.weight == 0 { 100 } else { service.weight };
+            let sum = sums.entry(service.priority).or_default();
+            *sum = sum.wrapping_add(own);
+        }
+        let mut targets = Targets::default();
+        for service in services.iter().filter(|service| service.port != -1) {
+            let sum = sums.get(&service.priority).copied().unwrap_or_default();
+            let record = |target: &[u8]| Data::Srv {
+                priority: low_half(service.priority),
+                weight: weight(service.weight, sum),
+                port: low_half(service.port),
+                target: target.to_vec(),
+            };
+            match service.kind() {
+                Kind::Name => {
+                    let target = service.target(&service.host);
+                    targets.records.answers.push(service.record(&asked.name, record(&target)));
+                    self.add_addresses(asked, target, &mut targets);
+                }
+                Kind::Address(address) => {
+                    let target = service.target(&service.name());
+                    let port = low_half(service.port);
+                    targets.add(&target, port, || service.record(&asked.name, record(&target)));
+                    targets.add_address(&target, service, address, &target);
+                }
+                Kind::Text => {}
+            }
+        }
+        Ok(targets.records)
+    }
+
+    fn mx(&self, asked: &Asked<'_>) -> Result<Records, Fault> {
+        let services = self.services(&asked.name, asked.rr_type, false)?;
+        let mut targets = Targets::default();
+        for service in services.iter().filter(|service| service.mail) {
+            let preference = low_half(service.priority);
+            let record = |exchange: &[u8]| Data::Mx { preference, exchange: exchange.to_vec() };
+            match service.kind() {
+                Kind::Name => {
+                    let target = service.target(&service.host);
+                    targets.records.answers.push(service.record(&asked.name, record(&target)));
+                    self.add_addresses(asked, target, &mut targets);
+                }
+                Kind::Address(address) => {
+                    let name = service.name();
+                    let target = service.target(&name);
+                    targets.add(&target, preference, || service.record(&asked.name, record(&target)));
+                    // The address is that of the whole name, whatever was stripped from the target.
+                    targets.add_address(&name, service, address, &name);
+                }
+                Kind::Text => {}
+            }
+        }
+        Ok(targets.records)
+    }
+
+    /// The addresses of a target that is a name: in this zone only IPv4.
+    fn add_addresses(&self, asked: &Asked<'_>, target: Vec<u8>, targets: &mut Targets) {
+        let additional = &mut targets.records.additional;
+        if !targets.looked_up.insert(target.clone()) {
+            return;
+        }
+        if name::is_within(asked.zone, &target) {
+            if let Ok(found) = self.followed(&asked.instead(&target, A), &[]) {
+                additional.extend(found.answers);
+            }
+            return;
+        }
+        if let Some(reply) = self.elsewhere(&target, A) {
+            additional.extend(reply.answers);
+        }
+        if let Some(reply) = self.elsewhere(&target, AAAA) {
+            // Aliases came with the others.
+            additional.extend(reply.answers.into_iter().filter(|record| !matches!(record.data, Data::Cname(_))));
+        }
+    }
+
+    fn ns(&self, asked: &Asked<'_>) -> Result<Records, Fault> {
+        let services = self.services(&name::join(&[b"ns.dns.", asked.zone]), asked.rr_type, false)?;
+        let mut records = Records::default();
+        let mut seen = HashSet::new();
+        for service in services {
+            match service.kind() {
+                Kind::Name => return Err(Fault::Broken),
+                Kind::Address(address) => {
+                    let target = service.target(&service.name());
+                    records.additional.push(service.address_record(&target, address));
+                    if seen.insert(target.clone()) {
+                        records.answers.push(service.record(&asked.name, Data::Ns(target)));
+                    }
+                }
+                Kind::Text => {}
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Records that point at targets, with the addresses of these.
+#[derive(Default)]
+struct Targets {
+    records: Records,
+    looked_up: HashSet<Vec<u8>>,
+    /// A target with a port or a preference, or with an address.
+    seen: HashSet<(Vec<u8>, u16, Vec<u8>)>,
+}
+
+impl Targets {
+    fn add(&mut self, target: &[u8], number: u16, record: impl FnOnce() -> Record) {
+        if self.seen.insert((target.to_vec(), number, Vec::new())) {
+            self.records.answers.push(record());
+        }
+    }
+
+    fn add_address(&mut self, target: &[u8], service: &Service, address: IpAddr, owner: &[u8]) {
+        if self.seen.insert((target.to_vec(), 0, service.host.clone())) {
+            self.records.additional.push(service.address_record(owner, address));
+        }
+    }
+}
+
+/// Whether a key that was found fits the key of a name with wildcards.
+fn fits(key: &[u8], pattern: &[u8]) -> bool {
+    let mut parts = key.split(|octet| *octet == b'/');
+    let mut wanted = pattern.split(|octet| *octet == b'/');
+    wanted.all(|wanted| parts.next().is_some_and(|part| is_wildcard(wanted) || part == wanted))
+}
+
+/// Serial and timers are the sender's.
+fn soa(zone: &[u8]) -> Record {
+    let (mname, rname) = (name::join(&[b"ns.dns", zone]), name::join(&[b"hostmaster", zone]));
+    Record { owner: zone.to_vec(), ttl: SOA_TTL, data: Data::Soa { mname, rname, minimum: SOA_TTL } }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,454 @@
+//! Keys and values with their history, as etcd keeps them, in one crash-safe file.
+//!
+//! Every transaction that changes something raises the revision of the whole store by one, and is on the disk before it is
+//! acknowledged. The last revisions stay readable; older ones are compacted away as new ones come. [`transaction`] says
+//! what a transaction is and carries it out.
+
+pub mod transaction;
+
+use std::path::{Path, PathBuf};
+
+use redb::{
+    Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
+};
+
+pub use transaction::{Answer, Compare, Done, Operand, Operation, Operator, Transaction};
+
+/// How many revisions back the store can be read.
+pub const KEPT_REVISIONS: u64 = 10_000;
+
+const FILE: &str = "records.redb";
+/// The revision of a store that was never written, as etcd has it.
+const FIRST_REVISION: u64 = 1;
+
+/// `revision` and `compacted`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Key -> its current version.
+const KEYS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("keys");
+/// Key and revision -> the version that this revision put; nothing if it deleted the key.
+const VERSIONS: TableDefinition<'_, (&[u8], u64), &[u8]> = TableDefinition::new("versions");
+/// Revision and key that it changed.
+const CHANGES: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("changes");
+
+const REVISION: &str = "revision";
+const COMPACTED: &str = "compacted";
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// The store of one directory, held by this process alone.
+pub struct Store {
+    database: Database,
+    kept: u64,
+}
+
+/// A key with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The revision that made the key.
+    pub create_revision: u64,
+    /// The revision that put this value.
+    pub mod_revision: u64,
+    /// How many times it was put since it was made.
+    pub version: u64,
+}
+
+/// Which keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// This one.
+    Key(Vec<u8>),
+    /// From the first up to, not with, the second.
+    Between(Vec<u8>, Vec<u8>),
+    /// This one and all behind it.
+    From(Vec<u8>),
+}
+
+/// What is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The keys.
+    pub range: Range,
+    /// As of this revision; 0: the latest.
+    pub revision: i64,
+    /// At most so many; 0: all.
+    pub limit: usize,
+}
+
+/// What a query found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// In the order of the keys.
+    pub entries: Vec<Entry>,
+    /// All keys of the range, those behind the limit, too.
+    pub count: usize,
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The revision is no longer kept.
+    #[error("required revision has been compacted")]
+    Compacted,
+    /// The revision is yet to come.
+    #[error("required revision is a future revision")]
+    FutureRevision,
+    /// The key whose value was to be kept is not there.
+    #[error("key not found")]
+    KeyNotFound,
+    /// There are no leases.
+    #[error("requested lease not found")]
+    LeaseNotFound,
+    /// The disk, or what is on it. What was to be written may have been.
+    #[error("the embedded store cannot be used")]
+    Storage(#[source] Source),
+}
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Storage(Box::new(error.into()))
+    }
+}
+
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds it.
+    #[error("the embedded store in {} is held by another dns-manager process", .0.display())]
+    Held(PathBuf),
+    /// It cannot be used.
+    #[error("the embedded store in {} cannot be opened", directory.display())]
+    Unusable {
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        source: Source,
+    },
+}
+
+impl Store {
+    /// Opens the store in `directory`; both are made when they are missing.
+    ///
+    /// # Errors
+    ///
+    /// Another process holds it, or it cannot be used.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        Self::open_keeping(directory, KEPT_REVISIONS)
+    }
+
+    /// The same, with another number of revisions that stay readable.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_keeping(directory: &Path, kept: u64) -> Result<Self, OpenError> {
+        let unusable = |source: Source| OpenError::Unusable { directory: directory.to_owned(), source };
+        std::fs::create_dir_all(directory).map_err(|error| unusable(error.into()))?;
+        let database = match Database::create(directory.join(FILE)) {
+            Ok(database) => database,
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::Held(directory.to_owned())),
+            Err(error) => return Err(unusable(error.into())),
+        };
+        let store = Self { database, kept };
+        store.make_tables().map_err(|fault| unusable(fault.into()))?;
+        Ok(store)
+    }
+
+    /// Reads; the revision of the store comes with it.
+    ///
+    /// # Errors
+    ///
+    /// The revision cannot be read, or the store cannot.
+    pub fn range(&self, query: &Query) -> Result<(u64, Found), Fault> {
+        let snapshot = self.snapshot()?;
+        Ok((snapshot.revision, snapshot.range(query)?))
+    }
+
+    /// The store as it is now, and stays for who holds this.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, Fault> {
+        let transaction = self.database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        Ok(View {
+            revision: number(&meta, REVISION)?.unwrap_or(FIRST_REVISION),
+            compacted: number(&meta, COMPACTED)?.unwrap_or_default(),
+            keys: transaction.open_table(KEYS)?,
+            versions: transaction.open_table(VERSIONS)?,
+        })
+    }
+
+    /// Reading a table that nobody has made yet is an error.
+    fn make_tables(&self) -> Result<(), Fault> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(META)?;
+        transaction.open_table(KEYS)?;
+        transaction.open_table(VERSIONS)?;
+        transaction.open_table(CHANGES)?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// The store as a reader sees it.
+pub type Snapshot =
+    View<ReadOnlyTable<&'static [u8], &'static [u8]>, ReadOnlyTable<(&'static [u8], u64), &'static [u8]>>;
+
+/// Keys and versions, in a transaction that reads or one that writes.
+pub struct View<K, V> {
+    /// The latest revision.
+    pub revision: u64,
+    compacted: u64,
+    keys: K,
+    versions: V,
+}
+
+impl<K, V> View<K, V>
+where
+    K: ReadableTable<&'static [u8], &'static [u8]>,
+    V: ReadableTable<(&'static [u8], u64), &'static [u8]>,
+{
+    /// Reads a range.
+    ///
+    /// # Errors
+    ///
+    /// The revision cannot be read, or the store cannot.
+    pub fn range(&self, query: &Query) -> Result<Found, Fault> {
+        self.check(query.revision)?;
+        match u64::try_from(query.revision) {
+            Ok(revision) if revision != 0 && revision < self.revision => self.past(query, revision),
+            // A negative revision is the latest, too.
+            _ => self.present(query),
+        }
+    }
+
+    /// The current version of one key.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn at(&self, key: &[u8]) -> Result<Option<Entry>, Fault> {
+        Ok(self.keys.get(key)?.map(|version| decode(key, version.value())).transpose()?)
+    }
+
+    fn check(&self, revision: i64) -> Result<(), Fault> {
+        match u64::try_from(revision) {
+            Ok(revision) if revision > self.revision => Err(Fault::FutureRevision),
+            Ok(revision) if revision != 0 && revision < self.compacted => Err(Fault::Compacted),
+            _ => Ok(()),
+        }
+    }
+
+    fn present(&self, query: &Query) -> Result<Found, Fault> {
+        let mut found = Found::default();
+        let start = query.range.start();
+        for entry in self.keys.range::<&[u8]>(start..)? {
+            let (key, version) = entry?;
+            if !query.range.holds(key.value()) {
+                break;
+            }
+            found.take(query, key.value(), version.value())?;
+        }
+        Ok(found)
+    }
+
+    /// Of each key the last version up to `revision` counts.
+    fn past(&self, query: &Query, revision: u64) -> Result<Found, Fault> {
+        let mut found = Found::default();
+        let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
+        for entry in self.versions.range::<(&[u8], u64)>((query.range.start(), 0)..)? {
+            let (place, version) = entry?;
+            let (key, changed_at) = place.value();
+            if !query.range.holds(key) {
+                break;
+            }
+            if changed_at > revision {
+                continue;
+            }
+            if let Some((last_key, last_version)) = last.take_if(|(last_key, _)| last_key != key) {
+                found.take(query, &last_key, &last_version)?;
+            }
+            last = Some((key.to_vec(), version.value().to_vec()));
+        }
+        if let Some((key, version)) = last {
+            found.take(query, &key, &version)?;
+        }
+        Ok(found)
+    }
+}
+
+impl Found {
+    fn take(&mut self, query: &Query, key: &[u8], version: &[u8]) -> Result<(), Fault> {
+        if version.is_empty() {
+            return Ok(());
+        }
+        self.count += 1;
+        if query.limit == 0 || self.entries.len() < query.limit {
+            self.entries.push(decode(key, version)?);
+        }
+        Ok(())
+    }
+}
+
+impl Range {
+    /// The first key that it can hold.
+    pub fn start(&self) -> &[u8] {
+        match self {
+            Self::Key(start) | Self::Between(start, _) | Self::From(start) => start,
+        }
+    }
+
+    /// Whether it holds this key.
+    pub fn covers(&self, key: &[u8]) -> bool {
+        key >= self.start() && self.holds(key)
+    }
+
+    /// Whether it holds this key, which is not before its start.
+    fn holds(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Key(only) => key == only,
+            Self::Between(_, end) => key < end.as_slice(),
+            Self::From(_) => true,
+        }
+    }
+
+    /// All keys that begin with `prefix`, which is not empty and does not end in 0xff.
+    pub fn below(prefix: &[u8]) -> Self {
+        let mut end = prefix.to_vec();
+        if let Some(last) = end.last_mut() {
+            *last = last.saturating_add(1);
+        }
+        Self::Between(prefix.to_vec(), end)
+    }
+}
+
+type Keys<'t> = Table<'t, &'static [u8], &'static [u8]>;
+type Versions<'t> = Table<'t, (&'static [u8], u64), &'static [u8]>;
+
+/// The tables of one writing transaction.
+struct Writer<'t> {
+    view: View<Keys<'t>, Versions<'t>>,
+    changes: Table<'t, (u64, &'static [u8]), ()>,
+    meta: Table<'t, &'static str, u64>,
+    /// What changes get.
+    next: u64,
+    is_changed: bool,
+}
+
+impl<'t> Writer<'t> {
+    fn new(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
+        let meta = transaction.open_table(META)?;
+        let revision = number(&meta, REVISION)?.unwrap_or(FIRST_REVISION);
+        let view = View {
+            revision,
+            compacted: number(&meta, COMPACTED)?.unwrap_or_default(),
+            keys: transaction.open_table(KEYS)?,
+            versions: transaction.open_table(VERSIONS)?,
+        };
+        let changes = transaction.open_table(CHANGES)?;
+        Ok(Self { view, changes, meta, next: revision + 1, is_changed: false })
+    }
+
+    /// The revision that an answer bears.
+    fn revision(&self) -> u64 {
+        if self.is_changed { self.next } else { self.view.revision }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let before = self.view.at(key)?;
+        let entry = Entry {
+            key: key.to_vec(),
+            value: value.to_vec(),
+            create_revision: before.as_ref().map_or(self.next, |entry| entry.create_revision),
+            mod_revision: self.next,
+            version: before.map_or(1, |entry| entry.version + 1),
+        };
+        let version = encode(&entry);
+        self.view.keys.insert(key, version.as_slice())?;
+        self.change(key, &version)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
+        self.view.keys.remove(key)?;
+        self.change(key, &[])
+    }
+
+    fn change(&mut self, key: &[u8], version: &[u8]) -> Result<(), Fault> {
+        self.view.versions.insert((key, self.next), version)?;
+        self.changes.insert((self.next, key), ())?;
+        self.is_changed = true;
+        Ok(())
+    }
+
+    /// Keeps the new revision, and forgets those that are `kept` behind it.
+    fn finish(mut self, kept: u64) -> Result<(), Fault> {
+        self.meta.insert(REVISION, self.next)?;
+        let compacted = self.next.saturating_sub(kept);
+        if compacted > self.view.compacted {
+            self.compact(compacted)?;
+            self.meta.insert(COMPACTED, compacted)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what no revision from `compacted` on shows: what its successor is not newer than it, and deletions.
+    fn compact(&mut self, compacted: u64) -> Result<(), Fault> {
+        let mut passed = Vec::new();
+        for entry in self.changes.range::<(u64, &[u8])>(..(compacted + 1, [].as_slice()))? {
+            let place = entry?.0;
+            let (revision, key) = place.value();
+            passed.push((revision, key.to_vec()));
+        }
+        for (revision, key) in passed {
+            let key = key.as_slice();
+            let mut older = Vec::new();
+            for entry in self.view.versions.range::<(&[u8], u64)>((key, 0)..(key, revision))? {
+                older.push(entry?.0.value().1);
+            }
+            for old in older {
+                self.view.versions.remove((key, old))?;
+            }
+            let is_deletion =
+                self.view.versions.get((key, revision))?.is_some_and(|version| version.value().is_empty());
+            if is_deletion {
+                self.view.versions.remove((key, revision))?;
+            }
+            self.changes.remove((revision, key))?;
+        }
+        Ok(())
+    }
+}
+
+fn number(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<Option<u64>, Fault> {
+    Ok(meta.get(name)?.map(|value| value.value()))
+}
+
+/// Three numbers of eight octets, then the value.
+fn encode(entry: &Entry) -> Vec<u8> {
+    let numbers = [entry.create_revision, entry.mod_revision, entry.version];
+    let mut version: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
+    version.extend_from_slice(&entry.value);
+    version
+}
+
+fn decode(key: &[u8], version: &[u8]) -> Result<Entry, redb::StorageError> {
+    let split = |octets: &[u8]| {
+        let (number, rest) = octets.split_first_chunk::<8>()?;
+        Some((u64::from_be_bytes(*number), rest.to_vec()))
+    };
+    let read = || {
+        let (create_revision, rest) = split(version)?;
+        let (mod_revision, rest) = split(&rest)?;
+        let (version, value) = split(&rest)?;
+        Some(Entry { key: key.to_vec(), value, create_revision, mod_revision, version })
+    };
+    read().ok_or_else(|| redb::StorageError::Corrupted("a version is cut short".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! A real etcd as in production: several members, TLS with client
+//! certificates, users and roles.
+//!
+//! Each member listens a second time without TLS, for the tests' own eyes and
+//! hands alone.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use data_encoding::BASE64;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{
+    certificate::{Authority, Issued, write},
+    etcd::{Release, free_address},
+    gateway::Gateway,
+    process::Process,
+    wait,
+};
+
+/// How long it may take to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The user that may read and write below `/skydns/`, and nothing else.
+pub const USER: &str = "dns";
+/// That user's password.
+pub const PASSWORD: &str = "correct horse battery staple";
+const ROOT_PASSWORD: &str = "root's own";
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Who issued all of its certificates.
+    pub authority: Authority,
+    members: Vec<Member>,
+    folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Member {
+    process: Option<Process>,
+    client: SocketAddr,
+    plain: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl Cluster {
+    /// Starts `size` members and waits until all of them answer. Their certificates are for 127.0.0.1.
+    pub async fn start(release: Release, size: usize) -> Self {
+        let authority = Authority::new("production");
+        let server = authority.issue(&["127.0.0.1"]);
+        Self::start_with(release, size, authority, &server).await
+    }
+
+    /// The same with a certificate that the members show.
+    pub async fn start_with(release: Release, size: usize, authority: Authority, server: &Issued) -> Self {
+        let folder = TempDir::with_prefix("dns-manager-cluster-").expect("a temporary folder");
+        write(folder.path(), "ca.pem", &authority.pem);
+        server.write(folder.path(), "server");
+        let mut cluster = Self { authority, members: Vec::new(), folder };
+        loop {
+            let address = free_address;
+            cluster.members = (0..size)
+                .map(|_| Member { process: None, client: address(), plain: address(), peer: address() })
+                .collect();
+            if cluster.run(release).await {
+                return cluster;
+            }
+        }
+    }
+
+    /// The URLs of all members.
+    pub fn urls(&self) -> Vec<String> {
+        self.members.iter().map(|member| format!("https://{}", member.client)).collect()
+    }
+
+    /// The first member's other door: without TLS.
+    pub fn plain_url(&self) -> String {
+        format!("http://{}", self.members[0].plain)
+    }
+
+    /// Where the members listen, with TLS.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.members.iter().map(|member| member.client).collect()
+    }
+
+    /// The file of the authority's certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// The files of a new client certificate and its key.
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        self.authority.issue(&["client.example.com"]).write(self.folder.path(), "client")
+    }
+
+    /// Lets in only [`USER`], to what is below `/skydns/`, and root.
+    pub async fn close_to_others(&self) {
+        let gateway = self.gateway(0);
+        for (path, body) in [
+            ("user/add", json!({"name": "root", "password": ROOT_PASSWORD})),
+            ("role/add", json!({"name": "root"})),
+            ("user/grant", json!({"user": "root", "role": "root"})),
+            ("user/add", json!({"name": USER, "password": PASSWORD})),
+            ("role/add", json!({"name": "skydns"})),
+            (
+                "role/grant",
+                json!({"name": "skydns", "perm": {
+                    "permType": "READWRITE", "key": BASE64.encode(b"/skydns/"), "range_end": BASE64.encode(b"/skydns0"),
+                }}),
+            ),
+            ("user/grant", json!({"user": USER, "role": "skydns"})),
+            ("enable", json!({})),
+        ] {
+            gateway.post(&format!("auth/{path}"), &body).await;
+        }
+    }
+
+    /// Looks into the cluster as root, at one of its members.
+    pub async fn as_root(&self, member: usize) -> Gateway {
+        let gateway = self.gateway(member);
+        let login = json!({"name": "root", "password": ROOT_PASSWORD});
+        let answer = gateway.post("auth/authenticate", &login).await;
+        gateway.with_token(answer["token"].as_str().expect("root gets a token"))
+    }
+
+    /// Ends a member at once, as a power failure would.
+    pub fn kill(&mut self, member: usize) {
+        self.members[member].process = None;
+    }
+
+    /// Starts a member again on its own data and ports.
+    pub async fn restart(&mut self, release: Release, member: usize) {
+        self.kill(member);
+        self.launch(release, member);
+        let gateway = self.gateway(member);
+        wait::until("the member is back", PATIENCE, async || gateway.is_up().await.then_some(())).await;
+    }
+
+    fn gateway(&self, member: usize) -> Gateway {
+        Gateway::new(&format!("http://{}", self.members[member].plain))
+    }
+
+    /// False if a port was taken in between.
+    async fn run(&mut self, release: Release) -> bool {
+        for member in 0..self.members.len() {
+            self.launch(release, member);
+        }
+        let begin = Instant::now();
+        for index in 0..self.members.len() {
+            let gateway = self.gateway(index);
+            let member = &mut self.members[index];
+            let is_up = wait::until("a member of the cluster answers", PATIENCE * 2, async || {
+                let process = member.process.as_mut().expect("it was launched");
+                if let Some(status) = process.ended() {
+                    let words = process.last_words();
+                    assert!(words.contains("address already in use"), "etcd ended ({status}); {words}");
+                    return Some(false);
+                }
+                assert!(begin.elapsed() < PATIENCE, "etcd does not answer; {}", process.last_words());
+                gateway.is_ready().await.then_some(true)
+            })
+            .await;
+            if !is_up {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn launch(&mut self, release: Release, index: usize) {
+        let program = release.tool().find().expect("the caller has looked for it");
+        let peers = |member: &Member| format!("http://{}", member.peer);
+        let everybody: Vec<_> =
+            self.members.iter().enumerate().map(|(index, member)| format!("m{index}={}", peers(member))).collect();
+        let member = &self.members[index];
+        let (folder, secure) = (self.folder.path(), format!("https://{}", member.client));
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .args(["--name", &format!("m{index}"), "--logger", "zap", "--log-level", "warn"])
+            .arg("--data-dir")
+            // With the port, for a second attempt is on others.
+            .arg(folder.join(format!("data-{}", member.peer.port())))
+            .args(["--listen-client-urls", &format!("{secure},http://{}", member.plain)])
+            .args(["--advertise-client-urls", &secure])
+            .args(["--listen-peer-urls", &peers(member), "--initial-advertise-peer-urls", &peers(member)])
+            .args(["--initial-cluster", &everybody.join(","), "--initial-cluster-token", "production"])
+            .arg("--cert-file")
+            .arg(folder.join("server.pem"))
+            .arg("--key-file")
+            .arg(folder.join("server-key.pem"))
+            .arg("--trusted-ca-file")
+            .arg(folder.join("ca.pem"))
+            .arg("--client-cert-auth");
+        let log = folder.join(format!("log-{index}"));
+        self.members[index].process = Some(Process::start(&mut command, &log));
+    }
+}
