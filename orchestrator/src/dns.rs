@@ -7,6 +7,7 @@ use dns_manager_host::{Call, DnsManager, Error};
 use futures_util::future::BoxFuture;
 
 use crate::config::{self, Config};
+use crate::outcome::Reason;
 
 /// DNS as the workflows and the record operations use it; see [`DnsManager`] for what each call means.
 pub trait Dns: Send + Sync {
@@ -56,9 +57,18 @@ pub(crate) fn call(budget: Duration) -> Call {
     Call { budget, request_id: uuid::Uuid::now_v7().to_string(), ..Call::default() }
 }
 
+/// Long enough for etcd to say that it has no quorum (7 s) and for a look afterwards; short enough to wait for at a prompt.
+const USUAL_BUDGET: Duration = Duration::from_secs(15);
+
 /// A call with the usual budget.
 pub(crate) fn usual_call() -> Call {
-    call(Call::default().budget)
+    call(USUAL_BUDGET)
+}
+
+/// Why a call broke, for people: `message (code)`.
+pub(crate) fn why(error: &Error) -> String {
+    let Reason { code, message } = Reason::from(error);
+    format!("{message} ({code})")
 }
 
 /// Why there is no DNS to ask.

@@ -90,7 +90,11 @@ fn refused_records() -> Vec<Case> {
             "invalid",
             "\"10.0.0.1\" is an IPv4 address, and AAAA takes an IPv6 address: register it as A",
         ),
-        case(&["web.ex.test", "A", "10.0.0.256"], "invalid", "\"10.0.0.256\" is not an IPv4 address, such as 192.168.1.10"),
+        case(
+            &["web.ex.test", "A", "10.0.0.256"],
+            "invalid",
+            "\"10.0.0.256\" is not an IPv4 address, such as 192.168.1.10",
+        ),
         case(
             &["web.ex.test", "AAAA", "::ffff:10.0.0.1"],
             "unsupported",
@@ -206,7 +210,10 @@ async fn a_server_whose_name_is_none_is_refused_before_anything_is_done() {
             "web_01.ex.test",
             "error: \"web_01.ex.test\" is not a host name: label \"web_01\" has \"_\": letters, digits and \"-\" are allowed\n",
         ),
-        ("web-01", "error: \"web-01\" is not a full host name: give \"web-01.ex.test\", say, or set orchestrator.domain\n"),
+        (
+            "web-01",
+            "error: \"web-01\" is not a full host name: give \"web-01.ex.test\", say, or set orchestrator.domain\n",
+        ),
     ] {
         let Ran { status, stderr, .. } = installation.run(&["server", "create", hostname, "--ip", "10.0.0.1"]).await;
         assert_eq!((status, stderr.as_str()), (2, expected), "{hostname}");

@@ -42,8 +42,7 @@ impl Stored {
 
     /// The value as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.value)
-            .unwrap_or_else(|error| panic!("{:?} is not JSON: {error}", self.text()))
+        serde_json::from_slice(&self.value).unwrap_or_else(|error| panic!("{:?} is not JSON: {error}", self.text()))
     }
 }
 

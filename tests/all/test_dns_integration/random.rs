@@ -25,7 +25,8 @@ type Model = BTreeMap<(String, u16), (u32, BTreeSet<String>)>;
 #[tokio::test(flavor = "multi_thread")]
 async fn after_every_change_the_tree_is_the_full_encoding_of_its_records() {
     on_every_etcd(ZONES, async |site| {
-        let seed = std::env::var("DNS_MANAGER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+        let seed =
+            std::env::var("DNS_MANAGER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
         say(&format!("{}: seed {seed} (DNS_MANAGER_SEED={seed} repeats it)\n", test_name()));
         let mut random = StdRng::seed_from_u64(seed);
         let manager = app::manager(site).await;
@@ -41,7 +42,12 @@ async fn after_every_change_the_tree_is_the_full_encoding_of_its_records() {
                 let what = || format!("seed {seed}, change {number}: {change:?}: {outcome:?}");
                 assert!(!matches!(outcome.status, Status::Failed | Status::Unknown), "{}", what());
                 let is_changed = note(&mut model, change, outcome);
-                assert_eq!(is_changed, matches!(outcome.status, Status::Created | Status::Updated | Status::Deleted), "{}", what());
+                assert_eq!(
+                    is_changed,
+                    matches!(outcome.status, Status::Created | Status::Updated | Status::Deleted),
+                    "{}",
+                    what()
+                );
             }
             let entries = app::entries(&manager).await;
             let what = || format!("seed {seed}, after change {number}: {changes:#?}\n{outcomes:#?}");
@@ -128,12 +134,9 @@ fn rdata(data: &Rdata) -> RData {
         Rdata::Cname(target) => RData::Cname(name(target)),
         Rdata::Ptr(target) => RData::Ptr(name(target)),
         Rdata::Mx(mx) => RData::Mx { preference: mx.preference, exchange: name(&mx.exchange) },
-        Rdata::Srv(srv) => RData::Srv {
-            priority: srv.priority,
-            weight: srv.weight,
-            port: srv.port,
-            target: name(&srv.target),
-        },
+        Rdata::Srv(srv) => {
+            RData::Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target: name(&srv.target) }
+        }
         Rdata::Txt(strings) => RData::Txt(strings.concat()),
         Rdata::Ns(_) | Rdata::Soa(_) | Rdata::Other(_) => panic!("not among these changes: {data:?}"),
     }
@@ -181,7 +184,8 @@ fn owner(random: &mut StdRng) -> String {
 /// One to three values of one type, mostly one that can stand at this name.
 fn values(random: &mut StdRng, owner: &str) -> Vec<Rdata> {
     let target = ["a.ex.test", "b.ex.test", "0.a.ex.test", "ext.world", "a.in.b.ex.test"][random.random_range(0..5)];
-    let kind = if owner.ends_with(".arpa") { [5, 5, 5, 2][random.random_range(0..4)] } else { random.random_range(0..8) };
+    let kind =
+        if owner.ends_with(".arpa") { [5, 5, 5, 2][random.random_range(0..4)] } else { random.random_range(0..8) };
     let count = random.random_range(1..=3_u16);
     let mut values: Vec<Rdata> = (0..count)
         .map(|number| match kind {

@@ -257,7 +257,8 @@ async fn large_sets_are_answered_whole_over_udp_and_tcp() {
 
         assert_eq!(site.coredns.ask("many.ex.test", "AAAA").await.answers.len(), 50);
         let patience = Duration::from_secs(15);
-        let short = dns::try_ask(site.coredns.address(), "many.ex.test", "AAAA", Transport::Udp, patience).await.unwrap();
+        let short =
+            dns::try_ask(site.coredns.address(), "many.ex.test", "AAAA", Transport::Udp, patience).await.unwrap();
         assert!(short.truncated, "50 addresses do not fit a datagram of 512 octets");
         assert!(manager.verify_dns_resolution("many.ex.test").await.unwrap());
         app::done(&manager, vec![remove("many.ex.test", Some(AAAA), [])]).await;
