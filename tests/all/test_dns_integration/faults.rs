@@ -7,7 +7,7 @@ use std::{
 };
 
 use dns_manager_host::{
-    Call, DnsManager,
+    Call, DnsManager, Limits,
     contract::{Change, Outcome, Status},
 };
 use dns_manager_tests::{
@@ -202,6 +202,31 @@ async fn a_backend_that_never_answers_is_given_up_within_the_budget() {
             }
             assert_eq!(site.tree().await.values(), trial.before, "{which}");
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_beyond_all_measure_is_not_taken_and_the_next_call_works() {
+    on_every_etcd(ZONE, async |site| {
+        let trial = Trial::new(site).await;
+        trial.begin(site).await;
+        let manager = app::builder(&trial.proxy.url(), site.coredns.address(), &site.zones)
+            .limits(Limits { response_bytes: 1 << 20, ..Limits::default() })
+            .build()
+            .await
+            .unwrap_or_else(|error| panic!("{error:?}"));
+        trial.proxy.inject(usize::MAX, Fault::Instead(Reply { body: vec![b' '; 8 << 20], ..Reply::html() }), |_| true);
+        let call = Call { budget: SHORT, ..Call::default() };
+
+        let outcomes = manager.apply(trial.changes.clone(), call).await.unwrap();
+
+        for outcome in &outcomes {
+            assert_eq!(outcome.status, Status::Failed, "{outcome:#?}");
+        }
+        assert_eq!(site.tree().await.values(), trial.before);
+        trial.proxy.heal();
+        assert_eq!(app::statuses(&app::apply(&manager, trial.changes.clone()).await), trial.expected_statuses);
     })
     .await;
 }

@@ -2,6 +2,7 @@
 
 use dns_manager_tests::{
     cli::Installation,
+    etcd::free_address,
     site::{Site, on_every_etcd},
 };
 use serde_json::{Value, json};
@@ -94,7 +95,7 @@ async fn a_refused_record_does_not_stop_the_others_and_shows_in_the_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_is_409_and_an_absent_backend_503() {
+async fn a_conflict_is_409() {
     on_every_etcd(ZONE, async |site| {
         let serving = Installation::of(site).serve().await;
         let set =
@@ -105,12 +106,28 @@ async fn a_conflict_is_409_and_an_absent_backend_503() {
         let (status, body) = serving.call("POST", "/api/v1/dns/records", Some(set("CNAME", "other.example.com"))).await;
         assert_eq!((status, &body["data"][0]["outcome"]), (409, &json!("conflict")), "{body}");
         assert_eq!(body["data"][0]["reason"]["code"], "coexistence", "{body}");
-
-        site.etcd.stop();
-        let (status, body) = serving.call("POST", "/api/v1/dns/records", Some(set("A", "10.0.0.2"))).await;
-        assert_eq!((status, &body["data"][0]["outcome"]), (503, &json!("failed")), "{body}");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_backend_is_503() {
+    let nobody = free_address();
+    let serving = Installation::with_dns(&[
+        format!("coredns_url = \"http://{nobody}\""),
+        format!("nameservers = [\"{nobody}\"]"),
+        "zones = [\"example.com\"]".to_owned(),
+    ])
+    .serve()
+    .await;
+    let set = json!({"name": "web.example.com", "record_type": "A", "values": ["10.0.0.1"]});
+
+    let (status, body) = serving.call("POST", "/api/v1/dns/records", Some(set)).await;
+
+    assert_eq!((status, &body["data"][0]["outcome"]), (503, &json!("failed")), "{body}");
+    assert_eq!(body["data"][0]["reason"]["code"], "unavailable", "{body}");
+    assert_eq!(serving.status("/healthz").await, 200);
+    assert_eq!(serving.status("/readyz").await, 503);
 }
 
 #[tokio::test(flavor = "multi_thread")]
