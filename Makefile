@@ -33,6 +33,7 @@ tools: ## Install what the tests need: the WebAssembly target, etcd, CoreDNS
 
 lint: ## Check format, lints and documentation
 	$(CARGO) fmt --all --check
+	cd tests/fixtures && $(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --features dns-manager-tests/live -- -D warnings
 	$(CARGO) clippy --package dns-manager-guest --lib --locked --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked

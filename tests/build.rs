@@ -56,7 +56,10 @@ fn clean(cargo: &mut Command) {
 /// Cargo marks its target directory with a CACHEDIR.TAG; the directory of this script's output lies below it.
 fn outer_target_directory() -> PathBuf {
     let out = PathBuf::from(variable("OUT_DIR"));
-    out.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file()).unwrap_or_else(|| Path::new(&out)).to_owned()
+    out.ancestors()
+        .find(|directory| directory.join("CACHEDIR.TAG").is_file())
+        .unwrap_or_else(|| Path::new(&out))
+        .to_owned()
 }
 
 fn variable(name: &str) -> std::ffi::OsString {

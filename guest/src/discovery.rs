@@ -14,7 +14,7 @@ use crate::{
     ports::{Answer, DnsFault, Question, Resolver},
     rdata::{RData, RrType},
     reason::{Code, Reason},
-    verify::{Trouble, trouble_of},
+    verify::{SERVFAIL, Trouble, trouble_of},
     zone::Zone,
 };
 
@@ -53,6 +53,7 @@ pub fn discover(
         ));
     };
     let mut last_trouble = "nothing was answered".to_owned();
+    let mut failing: BTreeSet<Name> = BTreeSet::new();
     for server in (0..ROUNDS).flat_map(|_| &servers) {
         let batch: Vec<Name> = open.iter().cloned().collect();
         for part in batch.chunks(PART) {
@@ -65,7 +66,13 @@ pub fn discover(
                         open.remove(name);
                         found.insert(name.clone(), zone);
                     }
-                    Err(trouble) => last_trouble = trouble.message,
+                    Err(trouble) => {
+                        if reply.is_ok_and(|answer| answer.rcode == SERVFAIL) {
+                            silent = false;
+                            failing.insert(name.clone());
+                        }
+                        last_trouble = trouble.message;
+                    }
                 }
             }
             // A server that says nothing to a whole part would cost a timeout for each further one.
@@ -77,6 +84,9 @@ pub fn discover(
             break;
         }
     }
+    // The etcd plugin answers SOA without etcd, so a server that fails to answer it has no such zone: it passed the question on to
+    // a next plugin that is not there, or that failed. Only silence leaves the question open.
+    found.extend(failing.intersection(&open).map(|name| (name.clone(), None)));
     if found.is_empty() {
         let message =
             format!("no name server told which zones there are: {last_trouble}; or set `zones` in [orchestrator.dns]");

@@ -85,7 +85,7 @@ impl Name {
 
     /// Octets on the wire, uncompressed.
     pub fn wire_length(&self) -> usize {
-        1 + self.labels.iter().map(|label| 1 + octets(label)).sum::<usize>()
+        1 + self.labels.iter().map(|label| 1 + unescaped(label).count()).sum::<usize>()
     }
 
     /// Checks that stock CoreDNS can serve records at this name.
@@ -99,8 +99,9 @@ impl Name {
             let problem = match label {
                 "*" => Problem::Wildcard,
                 "any" => Problem::Any,
-                _ => match label.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_')) {
-                    Some(character) => Problem::Character(label.into(), character),
+                _ => match unescaped(label).find(|octet| !matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_')) {
+                    Some(octet @ b' '..=b'~') => Problem::Character(label.into(), char::from(octet).to_string()),
+                    Some(octet) => Problem::Character(label.into(), format!("\\{octet:03}")),
                     None => continue,
                 },
             };
@@ -196,16 +197,12 @@ fn present(label: &[u8]) -> String {
 }
 
 /// The octets that a label in presentation form stands for.
-fn octets(label: &str) -> usize {
-    let mut count = 0;
+fn unescaped(label: &str) -> impl Iterator<Item = u8> {
     let mut bytes = label.bytes().peekable();
-    while let Some(byte) = bytes.next() {
-        if byte == b'\\' {
-            unescape(&mut bytes);
-        }
-        count += 1;
-    }
-    count
+    std::iter::from_fn(move || match bytes.next()? {
+        b'\\' => unescape(&mut bytes),
+        octet => Some(octet),
+    })
 }
 
 /// Input as it may stand in a message: whole when it is short.
@@ -268,7 +265,7 @@ pub struct Unservable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Problem {
     Any,
-    Character(String, char),
+    Character(String, String),
     Wildcard,
 }
 
@@ -352,7 +349,7 @@ mod tests {
         for (input, part) in [
             ("*.apps.example.com", "template IN A apps.example.com"),
             ("any.example.com", "for a wildcard"),
-            ("web 01.example.com", "holds `\\`"),
+            ("web 01.example.com", "holds ` `"),
             ("0/25.2.0.192.in-addr.arpa", "holds `/`"),
         ] {
             let error = name(input).check_servable().unwrap_err().to_string();

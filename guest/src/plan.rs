@@ -158,7 +158,11 @@ impl Planner<'_> {
             Action::Add(set) | Action::Replace(set) => set.rr_type(),
             Action::Remove(selector) => selector.rr_type,
         };
+        // What can never be served is said before anything is read.
         check::name(&zone, name, rr_type).map_err(Refusal::refused)?;
+        if let Action::Add(set) | Action::Replace(set) = &change.action {
+            check::set(&zone, self.zones, set).map_err(Refusal::refused)?;
+        }
         self.glance(&zone, name);
         let site = self.site(&zone, name);
         let decided = self.decide(&zone, change, &site)?;

@@ -271,7 +271,7 @@ fn as_set(mut data: Vec<RData>) -> Vec<RData> {
 
 const NOERROR: u16 = 0;
 const FORMERR: u16 = 1;
-const SERVFAIL: u16 = 2;
+pub(crate) const SERVFAIL: u16 = 2;
 pub(crate) const NXDOMAIN: u16 = 3;
 const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;

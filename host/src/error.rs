@@ -21,7 +21,7 @@ pub enum Error {
     #[error("configuration: {0}")]
     Config(String),
     /// The plugin refused the whole call; nothing was attempted.
-    #[error("the plugin refused: {} ({})", .0.message, .0.code.name())]
+    #[error("{} ({})", .0.message, .0.code.name())]
     Refused(Reason),
     /// The one change of a call was not made: conflict, refused, failed or
     /// unknown.

@@ -37,9 +37,12 @@ const SERVICE_LOG: &str = "info,hickory_server=warn";
     after_help = "Example:
   dns-manager server create web-01.example.com --ip 192.168.1.10 --ip 2001:db8::10
 
-Exit status: 0 all of it done, 1 something failed or is unknown, 2 bad arguments or configuration.
-Configuration: --config, else $DNS_MANAGER_CONFIG, else ./config.toml, else defaults; each value can be
-overridden by a variable, orchestrator.dns.ttl by DNS_MANAGER__ORCHESTRATOR__DNS__TTL, say."
+Exit status:
+  0 all of it done, 1 something failed or is unknown, 2 bad arguments or configuration
+
+Configuration:
+  --config, else $DNS_MANAGER_CONFIG, else ./config.toml, else defaults; a variable overrides a value,
+  DNS_MANAGER__ORCHESTRATOR__DNS__TTL that of orchestrator.dns.ttl"
 )]
 pub struct Cli {
     /// The configuration file.

@@ -12,6 +12,7 @@ use crate::embedded::lookup::Lookup;
 use crate::embedded::store::OpenError as StoreError;
 use crate::embedded::{self, Embedded, OpenError};
 use crate::name::Name;
+use crate::outcome::Reason;
 
 /// How long a command that holds the embedded store may take to end.
 const HELD_FOR: Duration = Duration::from_secs(5);
@@ -65,9 +66,18 @@ pub(crate) fn call(budget: Duration) -> Call {
     Call { budget, request_id: uuid::Uuid::now_v7().to_string(), ..Call::default() }
 }
 
+/// Long enough for etcd to say that it has no quorum (7 s) and for a look afterwards; short enough to wait for at a prompt.
+const USUAL_BUDGET: Duration = Duration::from_secs(15);
+
 /// A call with the usual budget.
 pub(crate) fn usual_call() -> Call {
-    call(Call::default().budget)
+    call(USUAL_BUDGET)
+}
+
+/// Why a call broke, for people: `message (code)`.
+pub(crate) fn why(error: &Error) -> String {
+    let Reason { code, message } = Reason::from(error);
+    format!("{message} ({code})")
 }
 
 /// Why there is no DNS to ask.

@@ -4,36 +4,63 @@
 //! into the contract's words, the component everything else.
 
 use dns_manager_tests::cli::{Installation, Ran};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Command, code, message.
-type Case = (Vec<String>, &'static str, String);
+/// Code and message.
+type Case = (&'static str, String);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_cannot_be_served_are_refused_in_words_and_never_sent() {
-    let (backend, installation) = silent_backend(&[]).await;
+    let (backend, installation) = silent_backend().await;
+    let serving = installation.serve().await;
+    let (sets, expected): (Vec<Value>, Vec<Case>) = refused_records().into_iter().unzip();
+
+    let (status, body) = serving.call("POST", "/api/v1/dns/records", Some(Value::Array(sets.clone()))).await;
+
+    assert_eq!(status, 400, "{body}");
+    let mut outcomes = body["data"].as_array().expect("outcomes").iter();
     let mut wrong = Vec::new();
-    for (arguments, code, message) in refused_records() {
-        let words: Vec<&str> = ["record", "register"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
-
-        let ran = installation.run(&[&words[..], &["--output", "json"]].concat()).await;
-
-        assert_eq!(ran.status, 1, "{words:?}: {ran:?}");
-        let outcomes = ran.json();
-        let seen = (&outcomes[0]["outcome"], &outcomes[0]["reason"]["code"], &outcomes[0]["reason"]["message"]);
-        let line = format!("refused ({code}): {message}\n");
-        if seen != (&json!("refused"), &json!(code), &json!(message)) || !ran.stderr.contains(&line) {
-            wrong.push(format!("{words:?}\n  is: {seen:?}\n  not: {line}  on stderr: {}", ran.stderr));
+    for (set, (code, message)) in sets.iter().zip(&expected) {
+        // One outcome for each value.
+        for outcome in outcomes.by_ref().take(set["values"].as_array().expect("values").len()) {
+            let seen = (&outcome["outcome"], &outcome["reason"]["code"], &outcome["reason"]["message"]);
+            if seen != (&json!("refused"), &json!(code), &json!(message)) {
+                wrong.push(format!("{set}\n  is: {outcome}\n  not: refused ({code}): {message}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(outcomes.next(), None);
     assert!(nobody_came(&backend).await, "something was sent for records that are refused");
 }
 
-fn refused_records() -> Vec<Case> {
-    let case = |arguments: &[&str], code: &'static str, message: &str| -> Case {
-        (arguments.iter().map(|&argument| argument.to_owned()).collect(), code, message.to_owned())
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_names_each_refused_record_and_its_reason() {
+    let (backend, installation) = silent_backend().await;
+
+    let ran = installation.run(&["record", "register", "web.ex.test", "A", "10.0.0.1", "2001:db8::10"]).await;
+
+    assert_eq!(ran.status, 1, "{ran:?}");
+    let why = "\"2001:db8::10\" is an IPv6 address, and A takes an IPv4 address: register it as AAAA";
+    assert_eq!(
+        ran.stderr,
+        format!(
+            "error: web.ex.test A 10.0.0.1: refused (invalid): it stands or falls with the other values of its set, one of \
+             which is refused: {why}\nerror: web.ex.test A 2001:db8::10: refused (invalid): {why}\n"
+        )
+    );
+    assert!(nobody_came(&backend).await, "something was sent for records that are refused");
+}
+
+fn refused_records() -> Vec<(Value, Case)> {
+    let case = |words: &[&str], code: &'static str, message: &str| {
+        let set = json!({"name": words[0], "record_type": words[1], "values": words[2..]});
+        (set, (code, message.to_owned()))
+    };
+    let with_ttl = |ttl: i64, message: &str| {
+        let set = json!({"name": "web.ex.test", "record_type": "A", "values": ["10.0.0.1"], "ttl": ttl});
+        (set, ("invalid", message.to_owned()))
     };
     let long_label = "a".repeat(64);
     let label = "a".repeat(63);
@@ -90,23 +117,20 @@ fn refused_records() -> Vec<Case> {
             "invalid",
             "\"10.0.0.1\" is an IPv4 address, and AAAA takes an IPv6 address: register it as A",
         ),
-        case(&["web.ex.test", "A", "10.0.0.256"], "invalid", "\"10.0.0.256\" is not an IPv4 address, such as 192.168.1.10"),
+        case(
+            &["web.ex.test", "A", "10.0.0.256"],
+            "invalid",
+            "\"10.0.0.256\" is not an IPv4 address, such as 192.168.1.10",
+        ),
         case(
             &["web.ex.test", "AAAA", "::ffff:10.0.0.1"],
             "unsupported",
             "`web.ex.test` AAAA `::ffff:10.0.0.1` is the IPv4 address 10.0.0.1 in IPv6 form, which CoreDNS serves as an A; \
              register A 10.0.0.1",
         ),
-        case(
-            &["web.ex.test", "A", "10.0.0.1", "--ttl", "0"],
-            "invalid",
-            "0 is out of range: a TTL is 1 to 2147483647 seconds",
-        ),
-        case(
-            &["web.ex.test", "A", "10.0.0.1", "--ttl", "2147483648"],
-            "invalid",
-            "2147483648 is out of range: a TTL is 1 to 2147483647 seconds",
-        ),
+        with_ttl(0, "0 is out of range: a TTL is 1 to 2147483647 seconds"),
+        with_ttl(-1, "-1 is out of range: a TTL is 1 to 2147483647 seconds"),
+        with_ttl(2_147_483_648, "2147483648 is out of range: a TTL is 1 to 2147483647 seconds"),
         case(&["web.elsewhere.test", "A", "10.0.0.1"], "outside-zones", &format!("`web.elsewhere.test` {none}")),
         case(&["10.0.0.9", "A", "10.0.0.9"], "outside-zones", &format!("`10.0.0.9` {none}")),
         case(
@@ -198,7 +222,7 @@ async fn port_53_is_taken_for_the_name_server_with_a_warning() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_name_is_none_is_refused_before_anything_is_done() {
-    let (backend, installation) = silent_backend(&[]).await;
+    let (backend, installation) = silent_backend().await;
     for (hostname, expected) in [
         ("web 01.ex.test", "error: \"web 01.ex.test\" is not a host name: label \"web 01\" has white space\n"),
         ("10.0.0.9", "error: \"10.0.0.9\" is not a host name: it is an IP address\n"),
@@ -206,7 +230,10 @@ async fn a_server_whose_name_is_none_is_refused_before_anything_is_done() {
             "web_01.ex.test",
             "error: \"web_01.ex.test\" is not a host name: label \"web_01\" has \"_\": letters, digits and \"-\" are allowed\n",
         ),
-        ("web-01", "error: \"web-01\" is not a full host name: give \"web-01.ex.test\", say, or set orchestrator.domain\n"),
+        (
+            "web-01",
+            "error: \"web-01\" is not a full host name: give \"web-01.ex.test\", say, or set orchestrator.domain\n",
+        ),
     ] {
         let Ran { status, stderr, .. } = installation.run(&["server", "create", hostname, "--ip", "10.0.0.1"]).await;
         assert_eq!((status, stderr.as_str()), (2, expected), "{hostname}");
@@ -214,7 +241,7 @@ async fn a_server_whose_name_is_none_is_refused_before_anything_is_done() {
     let without = installation.run(&["server", "create", "web-01.ex.test"]).await;
     assert_eq!(
         without.stderr,
-        "error: web-01.ex.test cannot be created: the static provider cannot know a server's addresses: give at least one\n",
+        "error: web-01.ex.test cannot be created: the static provider cannot know a server's addresses: give at least one, as --ip or in \"addresses\"\n",
         "{without:?}"
     );
     let none = installation.run(&["server", "create", "web-01.ex.test", "--ip", "10.0.0.256"]).await;
@@ -240,7 +267,7 @@ async fn wrong_arguments_are_shown_with_the_usage() {
 }
 
 /// A backend that must never be reached, and an installation in front of it.
-async fn silent_backend(lines: &[String]) -> (TcpListener, Installation) {
+async fn silent_backend() -> (TcpListener, Installation) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
     let own = [
@@ -248,7 +275,7 @@ async fn silent_backend(lines: &[String]) -> (TcpListener, Installation) {
         format!("nameservers = [\"{address}\"]"),
         "zones = [\"ex.test\"]".to_owned(),
     ];
-    (listener, Installation::with_dns(&[&own[..], lines].concat()))
+    (listener, Installation::with_dns(&own))
 }
 
 /// Whether no connection waits to be accepted.

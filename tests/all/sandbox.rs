@@ -118,9 +118,10 @@ async fn hoarded_handles_meet_their_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_reported_with_its_message() {
-    ends_with("panic", |error| {
-        matches!(error, Error::Trapped { stderr, .. } if stderr.contains("the fixture was asked to panic"))
-    })
+    ends_with(
+        "panic",
+        |error| matches!(error, Error::Trapped { stderr, .. } if stderr.contains("the fixture was asked to panic")),
+    )
     .await;
 }
 
@@ -210,7 +211,9 @@ async fn a_host_that_was_not_granted_is_never_reached() {
         let saw = call(&manager, "diagnose", &target).await;
 
         let denied = match &saw {
-            Ok(saw) => saw.contains("HttpRequestDenied") || saw.contains("cannot be made") || saw.contains("HttpRequestUri"),
+            Ok(saw) => {
+                saw.contains("HttpRequestDenied") || saw.contains("cannot be made") || saw.contains("HttpRequestUri")
+            }
             Err(error) => matches!(error, Error::Denied(_)),
         };
         assert!(denied, "{target}: {saw:?}");
@@ -302,7 +305,9 @@ async fn what_is_no_component_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_refused_or_empty_by_the_link_mode() {
-    let build = |mode| DnsManager::builder().component(fixture::component("reader")).backend([nowhere()]).link_mode(mode).build();
+    let build = |mode| {
+        DnsManager::builder().component(fixture::component("reader")).backend([nowhere()]).link_mode(mode).build()
+    };
 
     let Err(error) = build(LinkMode::Strict).await else { panic!("files were linked in strict mode") };
     let inert = build(LinkMode::Inert).await.unwrap_or_else(|error| panic!("{error:?}"));

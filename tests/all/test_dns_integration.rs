@@ -2,9 +2,9 @@
 //!
 //! These tests need the feature `live` and both servers, which `make test`
 //! installs. [`facts`] proves the support library; [`layout`], [`records`] and
-//! [`random`] write through the component and ask CoreDNS; [`concurrency`] and
-//! [`faults`] are about what is lost (nothing); [`servers`] and [`rest`] come
-//! in through the binary.
+//! [`random`] write through the component and ask CoreDNS, [`verification`] has
+//! the component ask; [`concurrency`] and [`faults`] are about what is lost
+//! (nothing); [`servers`] and [`rest`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod concurrency;
@@ -22,6 +22,8 @@ mod records;
 mod rest;
 #[cfg(feature = "live")]
 mod servers;
+#[cfg(feature = "live")]
+mod verification;
 
 #[cfg(not(feature = "live"))]
 #[test]

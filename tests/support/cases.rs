@@ -149,9 +149,7 @@ impl Cases {
     /// What etcd holds in a case.
     pub fn services(&self, case: &Case) -> Vec<Service> {
         match &case.services_ref {
-            Some(id) => {
-                serde_json::from_value(self.case(id).expect["services"].clone()).expect("services of the case")
-            }
+            Some(id) => serde_json::from_value(self.case(id).expect["services"].clone()).expect("services of the case"),
             None => case.services.clone(),
         }
     }

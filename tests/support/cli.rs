@@ -5,7 +5,6 @@
 
 use std::{
     env,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -14,7 +13,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{app::OWNER, etcd::free_address, process::Process, site::Site, wait};
+use crate::{app::OWNER, process::Process, site::Site, wait};
 
 /// One configuration file and one data folder.
 #[derive(Debug)]
@@ -94,22 +93,22 @@ impl Installation {
         }
     }
 
-    /// Starts `serve` on a free port and waits until it answers.
+    /// Starts `serve` on a port of its own choice and waits until it says which.
     pub async fn serve(&self) -> Serving {
-        let address = free_address();
         let mut command = self.command(&["serve"]);
-        command.env("DNS_MANAGER__ORCHESTRATOR__LISTEN", address.to_string());
+        command.env("DNS_MANAGER__ORCHESTRATOR__LISTEN", "127.0.0.1:0");
         let mut process = Process::start(&mut command, &self.folder.path().join("serve.log"));
-        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client without TLS can be made");
-        let url = format!("http://{address}");
-        wait::until("`serve` answers", Duration::from_secs(60), async || {
+        let url = wait::until("`serve` says where it listens", Duration::from_secs(60), async || {
             if let Some(status) = process.ended() {
                 panic!("`serve` ended ({status}); {}", process.last_words());
             }
-            http.get(format!("{url}/healthz")).send().await.ok().filter(|answer| answer.status().is_success())
+            let output = process.output();
+            let line = output.lines().find_map(|line| line.strip_prefix("listening on "))?;
+            Some(line.to_owned())
         })
         .await;
-        Serving { process, http, address }
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client without TLS can be made");
+        Serving { process, http, url }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -130,7 +129,7 @@ impl Installation {
 pub struct Serving {
     process: Process,
     http: reqwest::Client,
-    address: SocketAddr,
+    url: String,
 }
 
 impl Serving {
@@ -142,7 +141,7 @@ impl Serving {
     /// Sends a request; the status and the body.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
-        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -157,7 +156,7 @@ impl Serving {
 
     /// The status of a path, whatever its body is.
     pub async fn status(&self, path: &str) -> u16 {
-        let answer = self.http.get(format!("http://{}{path}", self.address)).send().await.expect("an answer");
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer");
         answer.status().as_u16()
     }
 

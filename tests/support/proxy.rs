@@ -276,7 +276,8 @@ async fn serve(mut client: TcpStream, shared: &Shared) {
 impl State {
     fn meet(&mut self, request: &Request) -> Option<Fault> {
         self.seen.push(request.clone());
-        let rule = self.rules.iter_mut().find_map(|rule| (rule.left > 0 && (rule.concerns)(request)).then_some(rule))?;
+        let rule =
+            self.rules.iter_mut().find_map(|rule| (rule.left > 0 && (rule.concerns)(request)).then_some(rule))?;
         rule.left -= 1;
         Some(rule.fault.clone())
     }

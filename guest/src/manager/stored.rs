@@ -11,6 +11,7 @@ use crate::{
     },
     layout::Layout,
     name::Name,
+    ports::LogLevel,
     rdata::RData,
     reason::{Code, Reason},
 };
@@ -58,7 +59,7 @@ pub(super) fn stored(call: &mut Call<'_>, names: &BTreeSet<Name>) -> Result<BTre
 impl Call<'_> {
     /// Reads ranges, again and again while that may help and the budget lasts.
     pub(super) fn read(&mut self, ranges: &[Range], revision: Option<u64>) -> Result<(u64, Vec<Found>), Reason> {
-        let mut nonsense = 0;
+        let (mut nonsense, mut said) = (0, false);
         loop {
             self.requests += 1;
             let gateway = Gateway::new(self.ports.http());
@@ -69,6 +70,16 @@ impl Call<'_> {
                     nonsense = if fault.kind == Kind::Nonsense { nonsense + 1 } else { 0 };
                     if !fault.may_pass() || nonsense > 4 {
                         return Err(fault.reason());
+                    }
+                    if !said {
+                        self.log(
+                            LogLevel::Warn,
+                            &format!(
+                                "{}; trying again until the budget is over ({})",
+                                fault.message, self.options.request_id
+                            ),
+                        );
+                        said = true;
                     }
                     let pause = self.backoff.next();
                     self.budget.sleep(pause);

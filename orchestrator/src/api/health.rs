@@ -32,7 +32,7 @@ pub(super) struct Readiness {
 pub(super) async fn readyz(State(service): State<Service>) -> Result<Success<Readiness>, Failure> {
     service.lifecycle.list().await.map_err(|error| Failure::not_ready(crate::error_chain(&error)))?;
     let checks = service.dns.diagnose(dns::call(BUDGET)).await;
-    let checks = checks.map_err(|error| Failure::not_ready(crate::error_chain(&error)))?;
+    let checks = checks.map_err(|error| Failure::not_ready(dns::why(&error)))?;
     match checks.into_iter().find(|check| check.level == Level::Fail) {
         None => Ok(Success::ok(Readiness { ready: true })),
         Some(check) if check.remedy.is_empty() => Err(Failure::not_ready(format!("{}: {}", check.id, check.saw))),

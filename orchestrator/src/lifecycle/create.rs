@@ -87,8 +87,8 @@ pub(super) async fn verify(parts: &Parts, server: &mut Server) -> Ended {
         match parts.dns.verify(expectations, wait, dns::call(wait + VERIFY_MARGIN)).await {
             Ok(verifications) => verifications.iter().map(Verification::from).collect(),
             Err(error) => {
-                let why = crate::error_chain(&error);
-                return Ended::problem(server, State::Ready, format!("it was not verified: {why}"));
+                let problem = format!("it was not verified: {}", dns::why(&error));
+                return Ended::problem(server, State::Ready, problem);
             }
         };
     let is_verified = verifications.iter().all(|verification| verification.outcome == Verdict::Verified);

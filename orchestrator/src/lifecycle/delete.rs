@@ -33,7 +33,7 @@ pub(super) async fn unregister(parts: &Parts, server: &mut Server) -> Ended {
     {
         Ok(page) => page,
         Err(error) => {
-            let problem = format!("its records could not be listed: {}", crate::error_chain(&error));
+            let problem = format!("its records could not be listed: {}", dns::why(&error));
             return Ended::failed(server, problem, REPEAT);
         }
     };

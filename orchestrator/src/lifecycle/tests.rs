@@ -185,7 +185,7 @@ async fn records_that_stay_keep_their_server_until_it_is_deleted_again() {
     assert_eq!(
         failed.problem.as_deref(),
         Some(
-            "its records could not be listed: the plugin refused: http://localhost:2379 is not reached (unavailable): delete \
+            "its records could not be listed: http://localhost:2379 is not reached (unavailable): delete \
              the server again when that is put right"
         )
     );

@@ -2,9 +2,18 @@
 //! byte for byte, the full encoding of the records that it holds, and these
 //! are the records that the outcomes speak of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
-use dns_manager_guest::{layout::Layout, name::Name, rdata::RData, record::Record, zone::Zone};
+use dns_manager_guest::{
+    layout::Layout,
+    name::Name,
+    rdata::{RData, RrType},
+    record::Record,
+    zone::Zone,
+};
 use dns_manager_host::contract::{Action, Change, Entry, Outcome, Rdata, Status};
 use dns_manager_tests::{
     app,
@@ -25,7 +34,8 @@ type Model = BTreeMap<(String, u16), (u32, BTreeSet<String>)>;
 #[tokio::test(flavor = "multi_thread")]
 async fn after_every_change_the_tree_is_the_full_encoding_of_its_records() {
     on_every_etcd(ZONES, async |site| {
-        let seed = std::env::var("DNS_MANAGER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+        let seed =
+            std::env::var("DNS_MANAGER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
         say(&format!("{}: seed {seed} (DNS_MANAGER_SEED={seed} repeats it)\n", test_name()));
         let mut random = StdRng::seed_from_u64(seed);
         let manager = app::manager(site).await;
@@ -41,12 +51,20 @@ async fn after_every_change_the_tree_is_the_full_encoding_of_its_records() {
                 let what = || format!("seed {seed}, change {number}: {change:?}: {outcome:?}");
                 assert!(!matches!(outcome.status, Status::Failed | Status::Unknown), "{}", what());
                 let is_changed = note(&mut model, change, outcome);
-                assert_eq!(is_changed, matches!(outcome.status, Status::Created | Status::Updated | Status::Deleted), "{}", what());
+                assert_eq!(
+                    is_changed,
+                    matches!(outcome.status, Status::Created | Status::Updated | Status::Deleted),
+                    "{}",
+                    what()
+                );
             }
             let entries = app::entries(&manager).await;
             let what = || format!("seed {seed}, after change {number}: {changes:#?}\n{outcomes:#?}");
             assert_eq!(listed(&entries), model, "{}", what());
             assert_eq!(site.tree().await.values(), encoding(&entries), "{}", what());
+            if number % 250 == 249 {
+                assert_answers(site, &entries, &what()).await;
+            }
         }
         say(&format!("{}: {:?} etcd, {CHANGES} calls: {tally:?}\n", test_name(), site.release));
         empty(site, &model).await;
@@ -58,6 +76,38 @@ async fn empty(site: &Site, model: &Model) {
     let names: BTreeSet<&String> = model.keys().map(|(name, _)| name).collect();
     app::done(&app::manager(site).await, names.into_iter().map(|name| remove(name, None, [])).collect()).await;
     assert!(site.tree().await.is_empty(), "{:#?}", site.tree().await.values());
+}
+
+/// CoreDNS answers every set with its values and no others.
+async fn assert_answers(site: &Site, entries: &[Entry], what: &str) {
+    let mut sets = BTreeMap::<(String, u16), Vec<String>>::new();
+    for entry in entries {
+        sets.entry((entry.name.clone(), rr_type(&entry.data))).or_default().push(line(entry));
+    }
+    for ((name, number), mut expected) in sets {
+        let mnemonic = RrType::from(number).to_string();
+        let answer = site.coredns.ask(&name, &mnemonic).await;
+        // What stands at this name counts; a followed alias brings more along.
+        let own = format!("{name}. ");
+        let mut seen: Vec<String> = answer.answers.iter().filter(|line| line.starts_with(&own)).cloned().collect();
+        seen.retain(|line| line.split(' ').nth(2) == Some(&mnemonic));
+        seen.sort();
+        expected.sort();
+        assert_eq!(seen, expected, "{name} {mnemonic}: {answer:?}\n{what}");
+    }
+}
+
+fn line(entry: &Entry) -> String {
+    let rdata = match &entry.data {
+        Rdata::A((a, b, c, d)) => format!("{a}.{b}.{c}.{d}"),
+        Rdata::Aaaa((a, b, c, d, e, f, g, h)) => Ipv6Addr::new(*a, *b, *c, *d, *e, *f, *g, *h).to_string(),
+        Rdata::Cname(target) | Rdata::Ptr(target) => format!("{target}."),
+        Rdata::Mx(mx) => format!("{} {}.", mx.preference, mx.exchange),
+        Rdata::Srv(srv) => format!("{} {} {} {}.", srv.priority, srv.weight, srv.port, srv.target),
+        Rdata::Txt(strings) => format!("\"{}\"", String::from_utf8_lossy(&strings.concat())),
+        other => panic!("not among these changes: {other:?}"),
+    };
+    format!("{}. {} {} {rdata}", entry.name, entry.ttl, RrType::from(rr_type(&entry.data)))
 }
 
 /// Follows a change in the model, if its outcome says that it was made; whether anything differs then.
@@ -128,12 +178,9 @@ fn rdata(data: &Rdata) -> RData {
         Rdata::Cname(target) => RData::Cname(name(target)),
         Rdata::Ptr(target) => RData::Ptr(name(target)),
         Rdata::Mx(mx) => RData::Mx { preference: mx.preference, exchange: name(&mx.exchange) },
-        Rdata::Srv(srv) => RData::Srv {
-            priority: srv.priority,
-            weight: srv.weight,
-            port: srv.port,
-            target: name(&srv.target),
-        },
+        Rdata::Srv(srv) => {
+            RData::Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target: name(&srv.target) }
+        }
         Rdata::Txt(strings) => RData::Txt(strings.concat()),
         Rdata::Ns(_) | Rdata::Soa(_) | Rdata::Other(_) => panic!("not among these changes: {data:?}"),
     }
@@ -181,7 +228,8 @@ fn owner(random: &mut StdRng) -> String {
 /// One to three values of one type, mostly one that can stand at this name.
 fn values(random: &mut StdRng, owner: &str) -> Vec<Rdata> {
     let target = ["a.ex.test", "b.ex.test", "0.a.ex.test", "ext.world", "a.in.b.ex.test"][random.random_range(0..5)];
-    let kind = if owner.ends_with(".arpa") { [5, 5, 5, 2][random.random_range(0..4)] } else { random.random_range(0..8) };
+    let kind =
+        if owner.ends_with(".arpa") { [5, 5, 5, 2][random.random_range(0..4)] } else { random.random_range(0..8) };
     let count = random.random_range(1..=3_u16);
     let mut values: Vec<Rdata> = (0..count)
         .map(|number| match kind {

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use dns_manager_host::contract::{Code, Status};
+use dns_manager_host::{
+    Call,
+    contract::{Code, Filter, Status},
+};
 use dns_manager_tests::{
     app,
     change::{A, AAAA, CNAME, TXT, a, aaaa, add, cname, remove, replace, txt},
     dns::{self, Transport},
+    proxy::Proxy,
     site::{Site, on_every_etcd},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -257,7 +261,8 @@ async fn large_sets_are_answered_whole_over_udp_and_tcp() {
 
         assert_eq!(site.coredns.ask("many.ex.test", "AAAA").await.answers.len(), 50);
         let patience = Duration::from_secs(15);
-        let short = dns::try_ask(site.coredns.address(), "many.ex.test", "AAAA", Transport::Udp, patience).await.unwrap();
+        let short =
+            dns::try_ask(site.coredns.address(), "many.ex.test", "AAAA", Transport::Udp, patience).await.unwrap();
         assert!(short.truncated, "50 addresses do not fit a datagram of 512 octets");
         assert!(manager.verify_dns_resolution("many.ex.test").await.unwrap());
         app::done(&manager, vec![remove("many.ex.test", Some(AAAA), [])]).await;
@@ -329,13 +334,49 @@ async fn somebody_elses_records_are_neither_changed_nor_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_names_take_few_requests_and_come_back_in_pages() {
+    on_every_etcd(ZONE, async |site| {
+        let proxy = Proxy::start(site.etcd.address()).await;
+        let manager = app::manager_at(site, &proxy.url()).await;
+        let names: Vec<String> = (0..300).map(|number| format!("web-{number:03}.ex.test")).collect();
+
+        app::done(&manager, names.iter().map(|name| add(name, 300, [a("10.0.0.1"), a("10.0.0.2")])).collect()).await;
+
+        // Three keys a name, 128 operations a transaction.
+        let writes = proxy.writes().len();
+        assert!((8..=16).contains(&writes), "{writes} writes");
+        assert!(proxy.requests().len() <= 40, "{} requests", proxy.requests().len());
+        let (mut seen, mut cursor, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let page = manager.list(Filter::default(), cursor, 50, Call::default()).await.unwrap();
+            let mut last: Vec<String> = page.entries.iter().map(|entry| entry.name.clone()).collect();
+            last.dedup();
+            assert!(last.first().is_none_or(|name| !seen.contains(name)), "a set spans pages: {last:?}");
+            seen.extend(last);
+            pages += 1;
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        seen.sort();
+        assert_eq!(seen, names);
+        assert!(pages > 5, "{pages} pages");
+        let removed = app::done(&manager, names.iter().map(|name| remove(name, None, [])).collect()).await;
+        assert_eq!(app::statuses(&removed), vec![Status::Deleted; 300]);
+        nothing_is_left(site).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_writes_nothing() {
     on_every_etcd(ZONE, async |site| {
         let manager = app::manager(site).await;
         app::done(&manager, vec![add("web.ex.test", 300, [a("10.0.0.1")])]).await;
         let before = site.tree().await;
 
-        let call = dns_manager_host::Call { dry_run: true, ..Default::default() };
+        let call = Call { dry_run: true, ..Default::default() };
         let changes = vec![
             add("new.ex.test", 300, [a("10.0.0.2")]),
             replace("web.ex.test", 300, [a("10.0.0.3")]),

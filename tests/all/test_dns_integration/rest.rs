@@ -2,6 +2,7 @@
 
 use dns_manager_tests::{
     cli::Installation,
+    etcd::free_address,
     site::{Site, on_every_etcd},
 };
 use serde_json::{Value, json};
@@ -45,11 +46,15 @@ async fn a_record_set_is_added_to_replaced_verified_and_removed() {
         }
         assert_eq!(addresses(site).await, ["pool.example.com. 300 A 10.0.0.1", "pool.example.com. 300 A 10.0.0.2"]);
 
-        let (status, body) = serving.call("PUT", path, Some(json!({"values": ["10.0.0.2", "10.0.0.3"], "ttl": 60}))).await;
+        let (status, body) =
+            serving.call("PUT", path, Some(json!({"values": ["10.0.0.2", "10.0.0.3"], "ttl": 60}))).await;
         assert_eq!(status, 200, "{body}");
         let outcome = |value: &str| {
             let outcomes = body["data"].as_array().into_iter().flatten();
-            outcomes.filter(|outcome| outcome["value"] == value).map(|outcome| outcome["outcome"].clone()).collect::<Vec<_>>()
+            outcomes
+                .filter(|outcome| outcome["value"] == value)
+                .map(|outcome| outcome["outcome"].clone())
+                .collect::<Vec<_>>()
         };
         assert_eq!(outcome("10.0.0.1"), ["deleted"], "values that a change removed appear: {body}");
         assert_eq!(outcome("10.0.0.3"), ["created"], "{body}");
@@ -84,28 +89,45 @@ async fn a_refused_record_does_not_stop_the_others_and_shows_in_the_status() {
         assert!(body["error"]["code"].is_string() && body["error"]["message"].is_string(), "{body}");
         assert_eq!(body["data"][0]["outcome"], "created", "{body}");
         assert_eq!(body["data"][1]["outcome"], "refused", "{body}");
-        assert_eq!(body["data"][1]["reason"]["code"], "invalid", "{body}");
+        assert_eq!(body["data"][1]["reason"]["code"], "unsupported", "{body}");
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_is_409_and_an_absent_backend_503() {
+async fn a_conflict_is_409() {
     on_every_etcd(ZONE, async |site| {
         let serving = Installation::of(site).serve().await;
-        let set = |rr_type: &str, value: &str| json!({"name": "web.example.com", "record_type": rr_type, "values": [value]});
+        let set =
+            |rr_type: &str, value: &str| json!({"name": "web.example.com", "record_type": rr_type, "values": [value]});
         let (status, body) = serving.call("POST", "/api/v1/dns/records", Some(set("A", "10.0.0.1"))).await;
         assert_eq!(status, 200, "{body}");
 
         let (status, body) = serving.call("POST", "/api/v1/dns/records", Some(set("CNAME", "other.example.com"))).await;
         assert_eq!((status, &body["data"][0]["outcome"]), (409, &json!("conflict")), "{body}");
         assert_eq!(body["data"][0]["reason"]["code"], "coexistence", "{body}");
-
-        site.etcd.stop();
-        let (status, body) = serving.call("POST", "/api/v1/dns/records", Some(set("A", "10.0.0.2"))).await;
-        assert_eq!((status, &body["data"][0]["outcome"]), (503, &json!("failed")), "{body}");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_backend_is_503() {
+    let nobody = free_address();
+    let serving = Installation::with_dns(&[
+        format!("coredns_url = \"http://{nobody}\""),
+        format!("nameservers = [\"{nobody}\"]"),
+        "zones = [\"example.com\"]".to_owned(),
+    ])
+    .serve()
+    .await;
+    let set = json!({"name": "web.example.com", "record_type": "A", "values": ["10.0.0.1"]});
+
+    let (status, body) = serving.call("POST", "/api/v1/dns/records", Some(set)).await;
+
+    assert_eq!((status, &body["data"][0]["outcome"]), (503, &json!("failed")), "{body}");
+    assert_eq!(body["data"][0]["reason"]["code"], "unavailable", "{body}");
+    assert_eq!(serving.status("/healthz").await, 200);
+    assert_eq!(serving.status("/readyz").await, 503);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,10 +75,7 @@ async fn a_server_that_is_not_registered_automatically_leaves_dns_alone() {
 async fn deleting_a_server_takes_its_own_values_and_no_others() {
     on_every_etcd(&[ZONE], async |site| {
         let installation = Installation::of(site);
-        installation
-            .run(&["server", "create", "web-01.example.com", "--ip", "192.168.1.10"])
-            .await
-            .succeeded();
+        installation.run(&["server", "create", "web-01.example.com", "--ip", "192.168.1.10"]).await.succeeded();
         installation.run(&["record", "register", "web-01.example.com", "A", "192.168.1.99"]).await.succeeded();
         installation.run(&["record", "register", "web-01.example.com", "TXT", "by hand"]).await.succeeded();
 
@@ -153,10 +150,7 @@ async fn record_commands_do_what_they_say() {
         assert_eq!(site.coredns.ask("web.example.com", "A").await.answers, ["web.example.com. 300 A 10.0.0.3"]);
 
         let listed = run(&["record", "list", "--type", "A", "--output", "json"]).await.succeeded().json();
-        assert_eq!(
-            listed,
-            json!([{"name": "web.example.com", "record_type": "A", "value": "10.0.0.3", "ttl": 300}])
-        );
+        assert_eq!(listed, json!([{"name": "web.example.com", "record_type": "A", "value": "10.0.0.3", "ttl": 300}]));
         run(&["record", "unregister", "web.example.com", "A"]).await.succeeded();
         run(&["record", "unregister", "web.example.com"]).await.succeeded();
         run(&["record", "unregister", "www.example.com", "CNAME", "web.example.com"]).await.succeeded();
@@ -200,11 +194,16 @@ async fn comes_and_goes(site: &Site, installation: &Installation) -> String {
 /// None, reported, where this user may not have such ports, or somebody has those of the given address.
 async fn well_known(release: Release, given: Option<Ipv4Addr>) -> Option<Site> {
     for attempt in 0..20 {
-        let ip = given.unwrap_or_else(|| Ipv4Addr::new(127, rand::random_range(1..=254), rand::random_range(0..=255), 1 + attempt));
+        let ip = given.unwrap_or_else(|| {
+            Ipv4Addr::new(127, rand::random_range(1..=254), rand::random_range(0..=255), 1 + attempt)
+        });
         let [dns, client] = [53, 2379].map(|port| SocketAddr::new(IpAddr::V4(ip), port));
         if let Err(error) = std::net::UdpSocket::bind(dns) {
             if error.kind() == std::io::ErrorKind::PermissionDenied {
-                left_out(&test_name(), "only root may listen on port 53; run the tests as root, or lower net.ipv4.ip_unprivileged_port_start");
+                left_out(
+                    &test_name(),
+                    "only root may listen on port 53; run the tests as root, or lower net.ipv4.ip_unprivileged_port_start",
+                );
                 return None;
             }
         } else if let Some(etcd) = Etcd::start_at(release, client).await
