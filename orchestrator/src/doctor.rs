@@ -2,7 +2,7 @@
 //!
 //! What is special to the backend comes from the component's own `diagnose`, once for each of its members. Here is what only the
 //! orchestrator can do: read the configuration, ask each name server over each transport, and send a record the whole way,
-//! through the component into the backend and back out of the name servers ([`probe`]).
+//! through the component into the backend and back out of the name servers (`probe`).
 
 mod probe;
 

@@ -177,8 +177,8 @@ async fn configuration_that_is_wrong_is_named_where_it_stands() {
             "error: config.toml:2: orchestrator.dns.coredns_url: \"localhost:2379\" has no scheme: write \"http://localhost:2379\"\n",
         ),
         (
-            "[orchestrator.dns]\ncoredns_url = \"https://localhost:2379\"\n",
-            "error: config.toml:2: orchestrator.dns.coredns_url: \"https://localhost:2379\": https is not available yet, only http is\n",
+            "[orchestrator.dns]\ncoredns_url = \"ftp://localhost:2379\"\n",
+            "error: config.toml:2: orchestrator.dns.coredns_url: \"ftp://localhost:2379\": the scheme \"ftp\" is not known: write \"http://localhost:2379\"\n",
         ),
         (
             "[orchestrator.dns]\nttl = 0\n",

@@ -135,7 +135,7 @@ pub struct Serving {
 impl Serving {
     /// Its base URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
     }
 
     /// Sends a request; the status and the body.
