@@ -97,7 +97,10 @@ impl Installation {
     pub async fn serve(&self) -> Serving {
         let mut command = self.command(&["serve"]);
         command.env("DNS_MANAGER__ORCHESTRATOR__LISTEN", "127.0.0.1:0");
-        let mut process = Process::start(&mut command, &self.folder.path().join("serve.log"));
+        // What an earlier one said of where it listens is no longer true.
+        let log = self.folder.path().join("serve.log");
+        let _ = std::fs::remove_file(&log);
+        let mut process = Process::start(&mut command, &log);
         let url = wait::until("`serve` says where it listens", Duration::from_secs(60), async || {
             if let Some(status) = process.ended() {
                 panic!("`serve` ended ({status}); {}", process.last_words());
