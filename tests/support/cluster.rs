@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long it may take to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The user that may read and write below `/skydns/`, and nothing else.
 pub const USER: &str = "dns";
