@@ -2,9 +2,9 @@
 
 mod commands;
 mod facts;
-#[cfg(feature = "live")]
+#[cfg(feature = "soak")]
 mod gateway;
-#[cfg(feature = "live")]
+#[cfg(feature = "soak")]
 mod names;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -11,10 +11,10 @@
 mod bad_input;
 mod contract;
 mod demo;
-#[cfg(feature = "live")]
+#[cfg(feature = "soak")]
 mod doctor;
 mod embedded;
-#[cfg(feature = "live")]
+#[cfg(feature = "soak")]
 mod production;
 mod sandbox;
 mod test_dns_integration;
