@@ -169,7 +169,7 @@ impl Planner<'_> {
         if decided.outcome.status == Status::Unchanged && decided.all.is_empty() && site.keys.is_empty() {
             return Ok(Some(Step::nothing(decided.outcome)));
         }
-        self.rely_on(work, &zone);
+        self.rely_on(work, &zone)?;
         work.warnings.extend(check::warnings(name, &decided.asked));
 
         // While the epoch is not known, the zone counts as there: a new one is looked through whole.
@@ -212,7 +212,7 @@ impl Planner<'_> {
             &zone,
             name,
             &structure::Below { exists: adding || has_descendants, adding, alive, is_new, alias },
-        );
+        )?;
         if let Some(RData::Cname(target)) =
             decided.all.iter().map(|record| &record.data).find(|data| data.rr_type() == RrType::Cname)
             && decided.asked.iter().any(|data| data.rr_type() == RrType::Cname)
@@ -278,7 +278,7 @@ impl Planner<'_> {
                     continue;
                 }
             };
-            self.rely_on(work, &zone);
+            self.rely_on(work, &zone)?;
             if zone.place(&here) != Place::Apex {
                 self.draft.want(site::subtree(self.layout, &here).limited(GLANCE));
             }
@@ -299,9 +299,21 @@ impl Planner<'_> {
     }
 
     /// Notes that a plan holds only while a zone is as it was read.
-    fn rely_on(&mut self, work: &mut Work, zone: &Zone) {
-        self.draft.want(Range::key(&self.layout.epoch_key(zone)));
+    ///
+    /// Every writing transaction puts the zone's epoch key again, so somebody else's value there stops the change.
+    fn rely_on(&mut self, work: &mut Work, zone: &Zone) -> Result<(), Refusal> {
+        let key = self.layout.epoch_key(zone);
         work.read_zones.insert(zone.clone());
+        match self.draft.get(&key).map(|value| self.layout.decode(key.as_bytes(), &value)) {
+            None | Some(Decoded::Structure) => Ok(()),
+            Some(Decoded::Ours(_) | Decoded::Foreign(_) | Decoded::Unreadable(_)) => Err(Refusal::conflict(
+                Code::OwnedBy(None),
+                format!(
+                    "another program's value stands at `{key}`, where the writers of the zone `{zone}` take turns; it is left as \
+                     it is, and nothing can be written in this zone until it is removed"
+                ),
+            )),
+        }
     }
 
     /// Plans to put a key, unless it is so already or belongs to somebody else.

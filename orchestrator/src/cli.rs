@@ -10,6 +10,7 @@ mod plugin;
 mod record;
 mod serve;
 mod server;
+mod zone;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -13,6 +13,7 @@ use crate::embedded::store::OpenError as StoreError;
 use crate::embedded::{self, Embedded, OpenError};
 use crate::name::Name;
 use crate::outcome::Reason;
+use crate::zones::NotServed;
 
 /// How long a command that holds the embedded store may take to end.
 const HELD_FOR: Duration = Duration::from_secs(5);
@@ -94,6 +95,9 @@ pub enum ConnectError {
         /// Why.
         source: Error,
     },
+    /// What would be written would never be answered.
+    #[error(transparent)]
+    Zone(#[from] NotServed),
 }
 
 impl ConnectError {

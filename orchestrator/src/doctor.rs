@@ -279,6 +279,7 @@ fn unusable(error: &ConnectError) -> Check {
         ConnectError::Embedded(_) => {
             "end the process that has it, or set orchestrator.data_dir and orchestrator.embedded.dns_listen to others"
         }
+        ConnectError::Zone(_) => "dns-manager config show --corefile",
         ConnectError::Plugin { .. } => "dns-manager plugin inspect FILE; see `dns-manager config show`",
     };
     Check::new("backend", Level::Fail, crate::error_chain(error), remedy)

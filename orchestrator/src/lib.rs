@@ -29,6 +29,7 @@ pub mod remote;
 pub mod serve;
 pub mod server;
 pub mod verification;
+pub mod zones;
 
 #[cfg(test)]
 mod testing;

@@ -20,6 +20,7 @@ use crate::dns::{self, ConnectError, Dns};
 use crate::inventory::{Database, OpenError};
 use crate::lifecycle::{Lifecycle, Policy};
 use crate::registry::Registry;
+use crate::zones;
 
 /// How long running requests and workflows may take to end once the service is told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -43,6 +44,9 @@ pub struct Running {
 /// One of these fails; then nothing is left running.
 pub async fn start(config: &Config) -> Result<Running, Error> {
     let dns: Arc<dyn Dns> = Arc::new(dns::connect(config).await?);
+    for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
+        tracing::warn!("{warning}");
+    }
     let database = open_inventory(&config.data_dir).await?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;

@@ -3,8 +3,9 @@
 //! These tests need the feature `live` and both servers, which `make test`
 //! installs. [`facts`] proves the support library; [`layout`], [`records`] and
 //! [`random`] write through the component and ask CoreDNS, [`verification`] has
-//! the component ask; [`concurrency`] and [`faults`] are about what is lost
-//! (nothing); [`servers`] and [`rest`] come in through the binary.
+//! the component ask; [`foreign`] is about what others wrote, [`concurrency`]
+//! and [`faults`] about what is lost (nothing); [`servers`], [`rest`] and
+//! [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod concurrency;
@@ -12,6 +13,8 @@ mod concurrency;
 mod facts;
 #[cfg(feature = "live")]
 mod faults;
+#[cfg(feature = "live")]
+mod foreign;
 #[cfg(feature = "live")]
 mod layout;
 #[cfg(feature = "live")]
@@ -24,12 +27,14 @@ mod rest;
 mod servers;
 #[cfg(feature = "live")]
 mod verification;
+#[cfg(feature = "live")]
+mod zones;
 
 #[cfg(not(feature = "live"))]
 #[test]
 fn tests_on_real_servers_are_left_out_and_say_so() {
-    dns_manager_tests::left_out::left_out(
-        "every test on real etcd and CoreDNS",
-        "they are in the feature `live`; `make test` installs both servers and runs them",
+    dns_manager_tests::left_out::say(
+        "left out: every test on real etcd and CoreDNS; they are in the feature `live`, and `make test` installs both \
+         servers and runs them\n",
     );
 }

@@ -400,6 +400,27 @@ fn what_others_own_is_left_alone() {
 }
 
 #[test]
+fn a_foreign_value_where_writers_take_turns_stops_the_zone_and_stays() {
+    let world = World::new("ex.test b.ex.test other.test");
+    let theirs = r#"{"host":"ex.test","targetstrip":3}"#;
+    world.backend.put("/skydns/test/ex/@GUARD", Some(theirs));
+    let outcomes = world.apply(vec![
+        add("w.ex.test", a(1)),
+        add("ex.test", a(1)),
+        // The zone around it would be written, too.
+        add("w.b.ex.test", a(1)),
+        // The alias leads into it.
+        add("w.other.test", cname("x.ex.test")),
+        add("x.other.test", a(1)),
+    ]);
+    let statuses: Vec<Status> = outcomes.iter().map(|outcome| outcome.status).collect();
+    use Status::{Conflict, Created};
+    assert_eq!(statuses, [Conflict, Conflict, Conflict, Conflict, Created]);
+    assert_eq!(world.backend.tree()["/skydns/test/ex/@GUARD"], theirs);
+    assert!(!world.backend.tree().keys().any(|key| key.starts_with("/skydns/test/ex/") && !key.ends_with("@GUARD")));
+}
+
+#[test]
 fn records_of_a_server_go_by_its_id() {
     let world = World::new("ex.test");
     let of = |resource: &str, last: u8| Change { resource: Some(resource.into()), ..add("w.ex.test", a(last)) };

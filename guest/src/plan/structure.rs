@@ -1,6 +1,6 @@
 //! The markers and guards of the names above a change, up to the apex of its zone and of the zones around it.
 
-use super::{Alias, Planner, Work};
+use super::{Alias, Planner, Refusal, Work};
 use crate::{
     decode::Decoded,
     etcd::Range,
@@ -27,7 +27,13 @@ pub(super) struct Below {
 
 impl Planner<'_> {
     /// Makes the names above `name` what they must be.
-    pub(super) fn mend_above(&mut self, work: &mut Work, zone: &Zone, name: &Name, below: &Below) {
+    pub(super) fn mend_above(
+        &mut self,
+        work: &mut Work,
+        zone: &Zone,
+        name: &Name,
+        below: &Below,
+    ) -> Result<(), Refusal> {
         let mut exists = below.exists;
         for above in name.ancestors_up_to(zone.apex()) {
             if above == *zone.apex() {
@@ -56,23 +62,23 @@ impl Planner<'_> {
                 self.take_in_zones(work, zone);
             }
         }
-        self.mend_zones_around(work, zone, name, below);
+        self.mend_zones_around(work, zone, name, below)
     }
 
     /// A zone around another counts the names and aliases in it for its own names above it.
-    fn mend_zones_around(&mut self, work: &mut Work, zone: &Zone, name: &Name, below: &Below) {
+    fn mend_zones_around(&mut self, work: &mut Work, zone: &Zone, name: &Name, below: &Below) -> Result<(), Refusal> {
         let mut inner = zone.clone();
         let mut exists = below.alive;
         while let Some(parent) = inner.apex().parent().filter(|parent| !parent.is_root()) {
             let outer = match self.zones.of(&parent) {
                 Lookup::In(outer) => outer,
-                Lookup::Outside => return,
+                Lookup::Outside => return Ok(()),
                 Lookup::NotAsked => {
                     self.unasked.insert(parent);
-                    return;
+                    return Ok(());
                 }
             };
-            self.rely_on(work, &outer);
+            self.rely_on(work, &outer)?;
             let alive = self.draft.get(&self.layout.epoch_key(&outer)).is_some();
             for above in inner.apex().ancestors_up_to(outer.apex()) {
                 if above == *outer.apex() {
@@ -92,6 +98,7 @@ impl Planner<'_> {
             }
             inner = outer;
         }
+        Ok(())
     }
 
     /// The marker, the guard, and in a reverse zone the guard pair of one name.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 
 use super::output::{self, Console, Rows};
-use super::{Exit, Failure, Settings};
+use super::{Exit, Failure, Settings, zone};
 use crate::config::Config;
-use crate::dns;
+use crate::dns::{self, Dns};
 use crate::outcome::Outcome;
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Listing, Registry, Selection, Wanted};
@@ -94,6 +94,13 @@ pub(super) struct Selected {
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
     let access = Access::open(&config).await?;
+    if let Access::Alone { dns, .. } = &access {
+        match command {
+            Command::Register(_) | Command::Update(_) => zone::require(&config, &**dns, console).await?,
+            Command::Unregister(_) => zone::look(&config, &**dns, console).await,
+            Command::List { .. } | Command::Verify { .. } => {}
+        }
+    }
     match command {
         Command::List { zone, name, record_type } => {
             let listing = access.list(Wanted { zone, name, record_type }).await?;
@@ -126,7 +133,7 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
 
 /// The way to the records: the component, or the running service that holds the embedded store.
 enum Access {
-    Alone(Registry),
+    Alone { registry: Registry, dns: Arc<dyn Dns> },
     Through(Remote),
 }
 
@@ -136,7 +143,10 @@ impl Access {
         let deadline = Instant::now() + HELD_FOR;
         loop {
             let held = match dns::connect_now(config).await {
-                Ok(manager) => return Ok(Self::Alone(Registry::new(Arc::new(manager), config.dns.ttl))),
+                Ok(manager) => {
+                    let dns: Arc<dyn Dns> = Arc::new(manager);
+                    return Ok(Self::Alone { registry: Registry::new(Arc::clone(&dns), config.dns.ttl), dns });
+                }
                 Err(error) if error.is_held() => error,
                 Err(error) => return Err(error.into()),
             };
@@ -157,7 +167,7 @@ impl Access {
 
     async fn list(&self, wanted: Wanted) -> Result<Listing, Failure> {
         match self {
-            Self::Alone(registry) => Ok(registry.list(wanted).await?),
+            Self::Alone { registry, .. } => Ok(registry.list(wanted).await?),
             // What the service cannot read stands in its log.
             Self::Through(remote) => Ok(Listing { records: remote.list_records(&wanted).await?, problems: Vec::new() }),
         }
@@ -165,28 +175,28 @@ impl Access {
 
     async fn register(&self, set: &RecordSet) -> Result<Vec<Outcome>, Failure> {
         match self {
-            Self::Alone(registry) => Ok(registry.register(std::slice::from_ref(set)).await),
+            Self::Alone { registry, .. } => Ok(registry.register(std::slice::from_ref(set)).await),
             Self::Through(remote) => Ok(remote.register(set).await?),
         }
     }
 
     async fn update(&self, set: &RecordSet) -> Result<Vec<Outcome>, Failure> {
         match self {
-            Self::Alone(registry) => Ok(registry.update(set).await),
+            Self::Alone { registry, .. } => Ok(registry.update(set).await),
             Self::Through(remote) => Ok(remote.update(set).await?),
         }
     }
 
     async fn unregister(&self, selection: &Selection) -> Result<Vec<Outcome>, Failure> {
         match self {
-            Self::Alone(registry) => Ok(registry.unregister(selection).await),
+            Self::Alone { registry, .. } => Ok(registry.unregister(selection).await),
             Self::Through(remote) => Ok(remote.unregister(selection).await?),
         }
     }
 
     async fn verify(&self, selection: &Selection, wait: Duration) -> Result<Vec<Verification>, Failure> {
         match self {
-            Self::Alone(registry) => Ok(registry.verify(selection, wait).await?),
+            Self::Alone { registry, .. } => Ok(registry.verify(selection, wait).await?),
             Self::Through(remote) => Ok(remote.verify(selection, wait).await?),
         }
     }

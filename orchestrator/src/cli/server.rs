@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
+use dns_manager_host::DnsManager;
 use tokio::sync::mpsc;
 
 use super::output::{Console, Rows};
-use super::{Exit, Failure, Settings};
+use super::{Exit, Failure, Settings, zone};
 use crate::config::Config;
 use crate::dns;
 use crate::inventory::{Database, Inventory, OpenError};
@@ -72,7 +73,9 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             if config.provider == provider::Kind::Local {
                 console.warning(LOCAL_ENDS);
             }
-            let lifecycle = lifecycle(&config, database).await?;
+            let manager = dns::connect(&config).await?;
+            zone::require(&config, &manager, console).await?;
+            let lifecycle = lifecycle(&config, manager, database);
             let server = follow(lifecycle.create(&hostname, &addresses).await?, console).await?;
             ended(&server, console)
         }
@@ -82,7 +85,9 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             ended(&server, console)
         }
         (Command::Delete { hostname }, Access::Alone(database)) => {
-            let lifecycle = lifecycle(&config, database).await?;
+            let manager = dns::connect(&config).await?;
+            zone::look(&config, &manager, console).await;
+            let lifecycle = lifecycle(&config, manager, database);
             let server = follow(lifecycle.delete(&hostname).await?, console).await?;
             ended(&server, console)
         }
@@ -126,9 +131,8 @@ async fn open(data_dir: &Path) -> Result<Access, Failure> {
     }
 }
 
-async fn lifecycle(config: &Config, database: Database) -> Result<Lifecycle, Failure> {
-    let manager = dns::connect(config).await?;
-    Ok(Lifecycle::new(Arc::new(manager), config.provider.provider(), Arc::new(database), Policy::of(config)))
+fn lifecycle(config: &Config, manager: DnsManager, database: Database) -> Lifecycle {
+    Lifecycle::new(Arc::new(manager), config.provider.provider(), Arc::new(database), Policy::of(config))
 }
 
 /// Runs a workflow and shows each step as it ends.

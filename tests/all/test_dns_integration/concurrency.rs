@@ -25,7 +25,7 @@ async fn values_added_to_one_name_by_two_managers_are_all_there() {
             (1..=20).map(|last| add("pool.ex.test", 300, [a(&format!("10.0.2.{last}"))])).collect(),
         ];
 
-        side_by_side(site, writers.to_vec()).await;
+        side_by_side(&managers(site, 2).await, writers.to_vec()).await;
 
         assert_eq!(site.coredns.ask("pool.ex.test", "A").await.answers.len(), 40);
         assert_same_as_alone(site, writers.concat()).await;
@@ -51,7 +51,7 @@ async fn names_below_one_parent_come_and_go_side_by_side() {
         };
         let writers = vec![writer("x", "left"), writer("y", "right")];
 
-        side_by_side(site, writers.clone()).await;
+        side_by_side(&managers(site, 2).await, writers.clone()).await;
 
         assert_same_as_alone(site, writers.concat()).await;
     })
@@ -61,12 +61,12 @@ async fn names_below_one_parent_come_and_go_side_by_side() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_removals_at_once_leave_nothing() {
     on_every_etcd(ZONE, async |site| {
-        let manager = app::manager(site).await;
+        let managers = managers(site, 4).await;
         let names = ["a.app.ex.test", "b.app.ex.test", "c.app.ex.test", "app.ex.test"];
         for _ in 0..5 {
-            app::done(&manager, names.iter().map(|name| add(name, 300, [a("10.0.0.1")])).collect()).await;
+            app::done(&managers[0], names.iter().map(|name| add(name, 300, [a("10.0.0.1")])).collect()).await;
 
-            side_by_side(site, names.iter().map(|name| vec![remove(name, None, [])]).collect()).await;
+            side_by_side(&managers, names.iter().map(|name| vec![remove(name, None, [])]).collect()).await;
 
             let tree = site.tree().await;
             assert!(tree.is_empty(), "{:#?}", tree.values());
@@ -78,23 +78,29 @@ async fn the_last_removals_at_once_leave_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_aliases_for_one_name_loses() {
     on_every_etcd(ZONE, async |site| {
-        for round in 0..5 {
+        let managers = managers(site, 2).await;
+        for round in 0..10 {
             let name = format!("www{round}.ex.test");
-            let managers = [app::manager(site).await, app::manager(site).await];
-            let start = Arc::new(Barrier::new(2));
-            let mut race = JoinSet::new();
-            for (manager, change) in
-                managers.into_iter().zip([add(&name, 300, [cname("one.ex.test")]), add(&name, 300, [a("10.0.0.1")])])
-            {
-                let start = Arc::clone(&start);
-                race.spawn(async move {
-                    start.wait().await;
-                    app::apply(&manager, vec![change]).await.remove(0).status
-                });
-            }
-            let mut statuses = race.join_all().await;
+            let changes = [add(&name, 300, [cname("one.ex.test")]), add(&name, 300, [a("10.0.0.1")])];
+            let mut statuses = race(&managers, changes).await;
             statuses.sort_by_key(|status| status.name());
             assert_eq!(statuses, [Status::Conflict, Status::Created], "round {round}");
+        }
+    })
+    .await;
+}
+
+/// Each half alone is harmless; both together would kill CoreDNS with one question.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_halves_of_a_loop_across_zones_do_not_both_get_in() {
+    on_every_etcd(&["a.test", "b.test"], async |site| {
+        let managers = managers(site, 2).await;
+        for round in 0..10 {
+            let (x, y) = (format!("x{round}.a.test"), format!("y{round}.b.test"));
+            let halves = [add(&x, 300, [cname(&y)]), add(&y, 300, [cname(&x)])];
+            let mut statuses = race(&managers, halves).await;
+            statuses.sort_by_key(|status| status.name());
+            assert_eq!(statuses, [Status::Created, Status::Refused], "round {round}");
         }
     })
     .await;
@@ -123,12 +129,35 @@ async fn two_processes_registering_the_same_names_lose_nothing() {
     .await;
 }
 
-/// Each writer has a manager of its own and makes its changes one call after the other; each must be done.
-async fn side_by_side(site: &Site, writers: Vec<Vec<Change>>) {
+/// As in so many processes: they share nothing but etcd.
+async fn managers(site: &Site, count: usize) -> Vec<DnsManager> {
+    let mut managers = Vec::new();
+    for _ in 0..count {
+        managers.push(app::manager(site).await);
+    }
+    managers
+}
+
+/// One change each, begun at the same moment.
+async fn race<const N: usize>(managers: &[DnsManager], changes: [Change; N]) -> Vec<Status> {
+    let start = Arc::new(Barrier::new(N));
+    let mut running = JoinSet::new();
+    for (manager, change) in managers.iter().cloned().zip(changes) {
+        let start = Arc::clone(&start);
+        running.spawn(async move {
+            start.wait().await;
+            app::apply(&manager, vec![change]).await.remove(0).status
+        });
+    }
+    running.join_all().await
+}
+
+/// Each manager makes its changes one call after the other, beside the others; each change must be done.
+async fn side_by_side(managers: &[DnsManager], writers: Vec<Vec<Change>>) {
+    assert_eq!(managers.len(), writers.len());
     let start = Arc::new(Barrier::new(writers.len()));
     let mut writing = JoinSet::new();
-    for changes in writers {
-        let manager: DnsManager = app::manager(site).await;
+    for (manager, changes) in managers.iter().cloned().zip(writers) {
         let start = Arc::clone(&start);
         writing.spawn(async move {
             start.wait().await;

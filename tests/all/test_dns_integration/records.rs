@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use dns_manager_host::{
-    Call,
+    Call, DnsManager,
     contract::{Code, Filter, Status},
 };
 use dns_manager_tests::{
     app,
-    change::{A, AAAA, CNAME, TXT, a, aaaa, add, cname, remove, replace, txt},
+    change::{A, AAAA, CNAME, TXT, a, aaaa, add, cname, ptr, remove, replace, txt},
     dns::{self, Transport},
     proxy::Proxy,
     site::{Site, on_every_etcd},
@@ -201,6 +201,71 @@ async fn an_alias_beside_other_data_is_a_conflict() {
         }
         app::done(&manager, vec![remove("other.ex.test", None, [])]).await;
         assert_eq!(site.tree().await.values(), before.values());
+    })
+    .await;
+}
+
+/// One question about such a loop would kill CoreDNS.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_closes_a_loop_is_refused_also_across_zones() {
+    on_every_etcd(&["a.test", "b.test"], async |site| {
+        let manager = app::manager(site).await;
+        app::done(
+            &manager,
+            vec![add("one.a.test", 300, [cname("two.b.test")]), add("two.b.test", 300, [cname("three.a.test")])],
+        )
+        .await;
+        let before = site.tree().await;
+
+        for (owner, target) in
+            [("three.a.test", "one.a.test"), ("three.a.test", "two.b.test"), ("x.a.test", "x.a.test")]
+        {
+            for change in [add(owner, 300, [cname(target)]), replace(owner, 300, [cname(target)])] {
+                let outcome = app::apply(&manager, vec![change]).await.remove(0);
+                assert_eq!(outcome.status, Status::Refused, "{owner} -> {target}: {outcome:?}");
+                let reason = outcome.reason.expect("a refusal says why");
+                assert!(reason.message.contains(owner) && reason.message.contains(target), "{reason:?}");
+            }
+        }
+
+        assert_eq!(site.tree().await.values(), before.values());
+        app::done(&manager, vec![remove("one.a.test", None, []), remove("two.b.test", None, [])]).await;
+        nothing_is_left(site).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zones_are_found_out_by_asking_where_none_are_configured() {
+    on_every_etcd(&["ex.test", "in.ex.test", "0.0.10.in-addr.arpa"], async |site| {
+        let manager = DnsManager::builder()
+            .component(dns_manager_guest_artifact::COMPONENT)
+            .backend([site.etcd.url()])
+            .nameservers([site.coredns.address().to_string()])
+            .build()
+            .await
+            .unwrap_or_else(|error| panic!("{error:?}"));
+        let changes = vec![
+            add("web.ex.test", 300, [a("10.0.0.1")]),
+            add("deep.web.in.ex.test", 300, [a("10.0.0.2")]),
+            add("in.ex.test", 300, [a("10.0.0.3")]),
+            add("1.0.0.10.in-addr.arpa", 300, [ptr("web.ex.test")]),
+            add("web.elsewhere.test", 300, [a("10.0.0.1")]),
+        ];
+
+        let outcomes = app::apply(&manager, changes).await;
+
+        let (last, inside) = outcomes.split_last().expect("outcomes");
+        assert_eq!(app::statuses(inside), [Status::Created; 4], "{outcomes:#?}");
+        assert_eq!(last.status, Status::Refused, "{last:?}");
+        assert_eq!(last.reason.as_ref().expect("a refusal says why").code, Code::OutsideZones, "{last:?}");
+        answers(site, "deep.web.in.ex.test", "A", &["deep.web.in.ex.test. 300 A 10.0.0.2"]).await;
+        answers(site, "web.in.ex.test", "A", &[]).await;
+        answers(site, "in.ex.test", "A", &["in.ex.test. 300 A 10.0.0.3"]).await;
+        answers(site, "1.0.0.10.in-addr.arpa", "PTR", &["1.0.0.10.in-addr.arpa. 300 PTR web.ex.test."]).await;
+        let names = ["web.ex.test", "deep.web.in.ex.test", "in.ex.test", "1.0.0.10.in-addr.arpa"];
+        app::done(&manager, names.iter().map(|name| remove(name, None, [])).collect()).await;
+        nothing_is_left(site).await;
     })
     .await;
 }
