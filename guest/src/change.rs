@@ -1,5 +1,7 @@
 //! What can be asked of records, and what became of it.
 
+use std::collections::BTreeSet;
+
 use crate::{
     name::Name,
     rdata::{RData, RrType},
@@ -16,6 +18,12 @@ pub enum Action {
     Replace(RecordSet),
     /// These values are absent afterwards.
     Remove(Selector),
+    /// Values of another owner, or of none, become ours.
+    Adopt(Selector),
+    /// Our mark goes from these values; they stay, in the same form.
+    Release(Selector),
+    /// The keys of a name become what its records need: what a repair is made of.
+    Mend(Mend),
 }
 
 impl Action {
@@ -23,9 +31,21 @@ impl Action {
     pub fn name(&self) -> &Name {
         match self {
             Self::Add(set) | Self::Replace(set) => &set.name,
-            Self::Remove(selector) => &selector.name,
+            Self::Remove(selector) | Self::Adopt(selector) | Self::Release(selector) => &selector.name,
+            Self::Mend(mend) => &mend.name,
         }
     }
+}
+
+/// A name whose keys are to be what its records need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mend {
+    /// Which.
+    pub name: Name,
+    /// Alias guards of it for which there is no alias, by the last component of their keys.
+    pub unfounded: BTreeSet<String>,
+    /// The revision as of which that is so.
+    pub as_of: u64,
 }
 
 /// Values that exist.
@@ -98,12 +118,14 @@ pub struct Outcome {
     pub after: Vec<Record>,
     /// Names this state.
     pub token: Option<String>,
+    /// What was found to be different from what the records need.
+    pub problems: Vec<Problem>,
 }
 
 impl Outcome {
     /// Of a change that was not made, for `reason`.
     pub fn without_effect(status: Status, reason: Reason) -> Self {
-        Self { status, reason: Some(reason), warnings: Vec::new(), before: Vec::new(), after: Vec::new(), token: None }
+        Self { status, reason: Some(reason), warnings: Vec::new(), before: Vec::new(), after: Vec::new(), token: None, problems: Vec::new() }
     }
 }
 
@@ -131,6 +153,8 @@ pub struct Problem {
     pub place: String,
     /// What is wrong there.
     pub reason: Reason,
+    /// Whether it was put right.
+    pub mended: bool,
 }
 
 /// A part of a listing.

@@ -36,7 +36,7 @@ impl Guest for Component {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rr_types: RrType::KEPT.map(RrType::number).to_vec(),
             max_items: MAX_ITEMS,
-            features: ["dry-run", "expect", "resource"].map(str::to_owned).to_vec(),
+            features: ["dry-run", "expect", "resource", "adopt", "release", "repair"].map(str::to_owned).to_vec(),
             attributes: Vec::new(),
         }
     }
@@ -77,8 +77,15 @@ impl Guest for Component {
         verify().map_err(convert::reason)
     }
 
-    fn repair(zone: String, _cursor: Option<String>, _options: Options) -> Result<Page, Reason> {
-        Err(convert::reason(convert::no_feature("repair", &zone)))
+    fn repair(zone: String, cursor: Option<String>, options: Options) -> Result<Page, Reason> {
+        let repair = || {
+            let options = convert::options(options)?;
+            let zone = convert::name(&zone)?;
+            let Config { owner, .. } = Config::read(World.settings())?;
+            let page = Manager::new(&World).repair(&zone, cursor.as_deref(), &options)?;
+            Ok(convert::page(page, &owner))
+        };
+        repair().map_err(convert::reason)
     }
 
     fn diagnose(options: Options) -> Vec<Check> {

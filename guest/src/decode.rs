@@ -13,6 +13,7 @@ use crate::{
         service::{STRUCTURE_OWNER, Service},
         text,
     },
+    zone::Zone,
 };
 
 /// What CoreDNS takes a missing TTL for.
@@ -21,7 +22,7 @@ const DEFAULT_TTL: u32 = 300;
 /// What a key and its value are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// A record in our layout, of whichever owner.
+    /// A record in our layout, of whichever owner, or of none: what was released keeps its form.
     Ours(Record),
     /// A marker, a guard, or another part that records need.
     Structure,
@@ -47,12 +48,51 @@ impl Layout {
         if service.owner.as_deref() == Some(STRUCTURE_OWNER) {
             return Decoded::Structure;
         }
-        if service.owner.is_some()
-            && let Some(decoded) = ours(&labels, &service)
-        {
-            return decoded;
+        match ours(&labels, &service) {
+            // What records need bears a mark in our layout; without one it is somebody else's.
+            Some(Decoded::Structure) if service.owner.is_none() => {}
+            Some(decoded) => return decoded,
+            None => {}
         }
         foreign(&labels, &service)
+    }
+
+    /// Reads the record that a damaged value of `owner` was, where its key still tells what that is.
+    ///
+    /// The key gives the name, the type and of an address its octets; what the value alone can say is taken from it.
+    pub(crate) fn salvage(&self, zone: &Zone, key: &str, value: &[u8], owner: &str) -> Option<Record> {
+        let labels = self.name(key)?;
+        let mut service = Service::from_json(value).ok().filter(|service| service.owner.as_deref() == Some(owner))?;
+        let (leaf, rest) = labels.split_first()?;
+        let kind = leaf.split_once('-').filter(|(kind, _)| kind.bytes().any(|b| b.is_ascii_uppercase()));
+        let name = match kind {
+            Some(_) => Name::from_components(rest.iter().copied()),
+            None => Name::from_components(labels.iter().copied()),
+        };
+        if let Some((kind, digits)) = kind {
+            match kind {
+                "A" => service.host = Ipv4Addr::from_bits(u32::from_str_radix(digits, 16).ok()?).to_string(),
+                "AAAA" => service.host = Ipv6Addr::from_bits(u128::from_str_radix(digits, 16).ok()?).to_string(),
+                _ => {}
+            }
+        } else {
+            // External-dns may bear the same mark; its keys have neither.
+            let is_ours = service.targetstrip == 0 && (service.port == -1 || service.group == name.to_string());
+            service.port = if is_ours { -1 } else { return None };
+        }
+        service.group = if name == zone.apex_branch() {
+            zone.apex().to_string()
+        } else if name.is_below(&zone.ns_branch()) {
+            zone.ns_branch().to_string()
+        } else {
+            name.to_string()
+        };
+        match ours(&labels, &service) {
+            Some(Decoded::Ours(record)) => {
+                Some(Record { ttl: if record.ttl == 0 { DEFAULT_TTL } else { record.ttl }, ..record })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -192,7 +232,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::zone::Zone;
 
     /// Reads of another project's tests, as data: names, types and targets come out as they do there, and what it stops at is
     /// reported here with the rest still read.

@@ -169,7 +169,7 @@ impl Layout {
             let (key, service) = self.record(zone, record);
             match &record.data {
                 RData::Cname(_) if has_descendants => {
-                    let leaf = Service { targetstrip: 1, ..service.clone() };
+                    let leaf = Service { targetstrip: 1, owner: marked(&record.owner), ..service.clone() };
                     keys.insert(format!("{}/CNAME-{}", self.key(name), hash(&record.data)), leaf.to_json());
                 }
                 RData::Ptr(_) => guarded = true,
@@ -214,7 +214,7 @@ impl Layout {
                     weight: 100 - sum,
                     targetstrip: count(name) + 1,
                     group: name.to_string(),
-                    owner: (*owner).clone(),
+                    owner: marked(owner),
                     ..Default::default()
                 };
                 Some((format!("{}/W-{priority:05}", self.key(name)), ballast.to_json()))
@@ -342,6 +342,11 @@ fn guard(name: &Name, extra: i64) -> Service {
         owner: Some(STRUCTURE_OWNER.to_owned()),
         ..Default::default()
     }
+}
+
+/// The owner of what a record needs beside it: the record's own, and of a released one nobody in particular.
+fn marked(owner: &Option<String>) -> Option<String> {
+    owner.clone().or_else(|| Some(STRUCTURE_OWNER.to_owned()))
 }
 
 fn count(name: &Name) -> i64 {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod list;
+mod repair;
 mod stored;
 
 use std::{
@@ -79,6 +80,15 @@ impl<'a> Manager<'a> {
     /// `cursor-expired`: begin again; `invalid`: it is no cursor; else what the backend did.
     pub fn list(&self, filter: &Filter, cursor: Option<&str>, limit: u32, options: &Options) -> Result<Page, Reason> {
         list::list(&mut self.call(options)?, filter, cursor, limit)
+    }
+
+    /// Compares what is stored below a zone with what its records need, and mends what is ours.
+    ///
+    /// # Errors
+    ///
+    /// `outside-zones`: it is no zone that may be written; else as [`Self::list`].
+    pub fn repair(&self, zone: &Name, cursor: Option<&str>, options: &Options) -> Result<Page, Reason> {
+        repair::repair(&mut self.call(options)?, zone, cursor)
     }
 
     /// Asks every name server until all answer as expected.

@@ -5,6 +5,8 @@
 //! noted in the [`Draft`], and the change is planned again when it has been read.
 
 mod decide;
+mod mend;
+mod owner;
 mod site;
 mod structure;
 
@@ -26,6 +28,7 @@ use crate::{
 };
 
 pub use decide::token;
+pub(crate) use mend::subject;
 
 /// CNAMEs in a row that CoreDNS follows.
 const CHAIN: usize = 10;
@@ -60,6 +63,9 @@ pub struct Step {
     pub written_zones: BTreeSet<Zone>,
     /// Ranges that nobody may have put anything into since they were read.
     pub watched: Vec<Range>,
+    /// Keys that nobody may have touched since they were put at these revisions: what is taken over from others, who do not
+    /// take turns with us.
+    pub guarded: BTreeMap<String, u64>,
 }
 
 impl Step {
@@ -71,6 +77,7 @@ impl Step {
             read_zones: BTreeSet::new(),
             written_zones: BTreeSet::new(),
             watched: Vec::new(),
+            guarded: BTreeMap::new(),
         }
     }
 }
@@ -96,7 +103,22 @@ struct Work {
     read_zones: BTreeSet<Zone>,
     written_zones: BTreeSet<Zone>,
     watched: BTreeSet<Range>,
+    guarded: BTreeMap<String, u64>,
     warnings: Vec<Reason>,
+}
+
+impl Work {
+    fn step(&mut self, outcome: Outcome, own: BTreeSet<String>) -> Step {
+        Step {
+            outcome,
+            own,
+            operations: std::mem::take(&mut self.operations),
+            read_zones: std::mem::take(&mut self.read_zones),
+            written_zones: std::mem::take(&mut self.written_zones),
+            watched: std::mem::take(&mut self.watched).into_iter().collect(),
+            guarded: std::mem::take(&mut self.guarded),
+        }
+    }
 }
 
 /// Why a change comes to nothing.
@@ -156,7 +178,8 @@ impl Planner<'_> {
         };
         let rr_type = match &change.action {
             Action::Add(set) | Action::Replace(set) => set.rr_type(),
-            Action::Remove(selector) => selector.rr_type,
+            Action::Remove(selector) | Action::Adopt(selector) | Action::Release(selector) => selector.rr_type,
+            Action::Mend(mend) => return self.mend(&zone, mend, work),
         };
         // What can never be served is said before anything is read.
         check::name(&zone, name, rr_type).map_err(Refusal::refused)?;
@@ -165,12 +188,19 @@ impl Planner<'_> {
         }
         self.glance(&zone, name);
         let site = self.site(&zone, name);
-        let decided = self.decide(&zone, change, &site)?;
+        let strangers = match &change.action {
+            Action::Adopt(_) => self.strangers(&zone, name)?,
+            _ => Vec::new(),
+        };
+        let decided = self.decide(&zone, change, &site, &strangers)?;
         if decided.outcome.status == Status::Unchanged && decided.all.is_empty() && site.keys.is_empty() {
             return Ok(Some(Step::nothing(decided.outcome)));
         }
         self.rely_on(work, &zone)?;
         work.warnings.extend(check::warnings(name, &decided.asked));
+        for key in &decided.taken {
+            work.guarded.insert(key.clone(), self.draft.view().put_at(key));
+        }
 
         // While the epoch is not known, the zone counts as there: a new one is looked through whole.
         let epoch = self.layout.epoch_key(&zone);
@@ -196,6 +226,9 @@ impl Planner<'_> {
             if !keys.contains_key(key) {
                 self.delete(work, &zone, key);
             }
+        }
+        for key in decided.taken.difference(&keys.keys().cloned().collect()) {
+            self.write(work, &zone, key, None);
         }
         let own: BTreeSet<String> = work.operations.keys().cloned().collect();
         if adding {
@@ -229,14 +262,10 @@ impl Planner<'_> {
             ));
         }
         outcome.warnings = std::mem::take(&mut work.warnings);
-        Ok(Some(Step {
-            outcome,
-            own,
-            operations: std::mem::take(&mut work.operations),
-            read_zones: std::mem::take(&mut work.read_zones),
-            written_zones: std::mem::take(&mut work.written_zones),
-            watched: std::mem::take(&mut work.watched).into_iter().collect(),
-        }))
+        if !work.guarded.is_empty() {
+            owner::check_fits(name, work)?;
+        }
+        Ok(Some(work.step(outcome, own)))
     }
 
     fn outside(&self, name: &Name) -> Refusal {
@@ -320,6 +349,7 @@ impl Planner<'_> {
     fn put(&mut self, work: &mut Work, zone: &Zone, key: &str, value: &str) {
         match self.draft.get(key) {
             Some(current) if current == value.as_bytes() => return,
+            Some(_) if work.guarded.contains_key(key) => {}
             Some(current) => match self.layout.decode(key.as_bytes(), &current) {
                 Decoded::Structure => {}
                 Decoded::Ours(record) if self.is_mine(&record) => {}

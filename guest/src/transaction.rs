@@ -72,6 +72,7 @@ impl<'a> Session<'a> {
         step.watched
             .iter()
             .any(|range| self.written.range(range.start.clone()..).next().is_some_and(|key| *key < range.end))
+            || step.guarded.keys().any(|key| self.written.contains(key.as_bytes()))
     }
 
     /// How many of `steps`, from the first, fit into one transaction; 0 when the first alone is too large.
@@ -82,13 +83,14 @@ impl<'a> Session<'a> {
         for (count, step) in steps.iter().enumerate() {
             keys.extend(step.operations.keys().map(String::as_str));
             zones.extend(&step.read_zones);
-            compares += step.watched.len();
+            compares += step.watched.len() + step.guarded.len();
             bytes += step
                 .operations
                 .iter()
                 .map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len))
                 .sum::<usize>();
             bytes += step.watched.iter().map(|range| range.start.len() + range.end.len()).sum::<usize>();
+            bytes += step.guarded.keys().map(String::len).sum::<usize>();
             let operations = keys.len() + zones.len();
             if operations > size.operations || compares + zones.len() > size.operations || bytes > size.bytes {
                 return count;
@@ -101,15 +103,17 @@ impl<'a> Session<'a> {
     pub fn together(&mut self, view: &View, steps: &[&Step]) -> (Transaction, BTreeSet<Zone>) {
         let mut operations: BTreeMap<&str, Option<&str>> = BTreeMap::new();
         let mut watched: BTreeSet<&Range> = BTreeSet::new();
+        let mut guarded: BTreeMap<&str, u64> = BTreeMap::new();
         let mut read: BTreeSet<Zone> = BTreeSet::new();
         let mut written: BTreeSet<Zone> = BTreeSet::new();
         for step in steps {
             operations.extend(step.operations.iter().map(|(key, value)| (key.as_str(), value.as_deref())));
             watched.extend(&step.watched);
+            guarded.extend(step.guarded.iter().map(|(key, revision)| (key.as_str(), *revision)));
             read.extend(step.read_zones.iter().cloned());
             written.extend(step.written_zones.iter().cloned());
         }
-        let transaction = self.transaction(view, operations, watched, &read, &written);
+        let transaction = self.transaction(view, operations, watched, guarded, &read, &written);
         (transaction, written)
     }
 
@@ -160,9 +164,13 @@ impl<'a> Session<'a> {
 
     /// The transaction of one part; the epochs are those of this moment.
     pub fn part(&mut self, view: &View, step: &Step, part: &Part) -> (Transaction, BTreeSet<Zone>) {
-        let operations = part.operations.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+        let operations: BTreeMap<&str, Option<&str>> =
+            part.operations.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+        let guarded = step.guarded.iter().map(|(key, revision)| (key.as_str(), *revision));
+        let guarded = guarded.filter(|(key, _)| operations.contains_key(key)).collect();
+        let watched = part.watched.iter().collect();
         let transaction =
-            self.transaction(view, operations, part.watched.iter().collect(), &step.read_zones, &step.written_zones);
+            self.transaction(view, operations, watched, guarded, &step.read_zones, &step.written_zones);
         (transaction, step.written_zones.clone())
     }
 
@@ -171,6 +179,7 @@ impl<'a> Session<'a> {
         view: &View,
         operations: BTreeMap<&str, Option<&str>>,
         watched: BTreeSet<&Range>,
+        guarded: BTreeMap<&str, u64>,
         read: &BTreeSet<Zone>,
         written: &BTreeSet<Zone>,
     ) -> Transaction {
@@ -182,6 +191,9 @@ impl<'a> Session<'a> {
         transaction
             .compares
             .extend(watched.into_iter().map(|range| Compare::NotPutAfter(range.clone(), self.revision)));
+        transaction
+            .compares
+            .extend(guarded.into_iter().map(|(key, revision)| Compare::PutAt(key.to_owned(), revision)));
         for (key, value) in &operations {
             match value {
                 Some(value) => transaction.puts.push(((*key).to_owned(), (*value).to_owned())),
@@ -227,12 +239,14 @@ mod tests {
                 before: vec![],
                 after: vec![],
                 token: None,
+                problems: vec![],
             },
             own: operations.keys().cloned().collect(),
             operations,
             read_zones: BTreeSet::from([zone.clone()]),
             written_zones: BTreeSet::from([zone]),
             watched: vec![Range::key("/skydns/test/ex/w")],
+            guarded: BTreeMap::new(),
         }
     }
 

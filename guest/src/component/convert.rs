@@ -46,8 +46,8 @@ pub(super) fn change(change: manager_wit::Change, ttl: Ttl) -> Result<Change, Re
         manager_wit::Action::Add(set) => Action::Add(record_set(set, ttl)?),
         manager_wit::Action::Replace(set) => Action::Replace(record_set(set, ttl)?),
         manager_wit::Action::Remove(which) => Action::Remove(selector(which)?),
-        manager_wit::Action::Adopt(which) => return Err(no_feature("adopt", &which.name)),
-        manager_wit::Action::Release(which) => return Err(no_feature("release", &which.name)),
+        manager_wit::Action::Adopt(which) => Action::Adopt(selector(which)?),
+        manager_wit::Action::Release(which) => Action::Release(selector(which)?),
     };
     Ok(Change { action, resource: change.resource, expect: change.expect })
 }
@@ -132,7 +132,7 @@ fn record_set(set: wit::RecordSet, ttl: Ttl) -> Result<RecordSet, Reason> {
     Ok(RecordSet { name: owner, ttl, data })
 }
 
-/// Values to be removed.
+/// Values that exist.
 fn selector(selector: wit::Selector) -> Result<Selector, Reason> {
     let owner = name(&selector.name)?;
     let rr_type = selector.rr_type.map(RrType::from);
@@ -142,7 +142,7 @@ fn selector(selector: wit::Selector) -> Result<Selector, Reason> {
         (rr_type, data.iter().map(RData::rr_type).find(|other| Some(*other) != rr_type))
     {
         return Err(Reason::invalid(format!(
-            "`{owner}`: {rr_type} values are to be removed, but one of type {other} is given"
+            "`{owner}`: {rr_type} values are selected, but one of type {other} is given"
         )));
     }
     Ok(Selector { name: owner, rr_type, data, resource: selector.resource })
@@ -171,7 +171,8 @@ fn kept(rr_type: RrType) -> Result<(), Reason> {
     }
 }
 
-fn name(text: &str) -> Result<Name, Reason> {
+/// A name.
+pub(super) fn name(text: &str) -> Result<Name, Reason> {
     text.parse().map_err(Reason::invalid)
 }
 
@@ -202,11 +203,6 @@ fn understood(attributes: &[Attribute]) -> Result<(), Reason> {
         Some((key, _)) => Err(Reason::unsupported(format!("this plugin does not know `{key}`"))),
         None => Ok(()),
     }
-}
-
-/// Refuses an action that `describe` does not list.
-pub(super) fn no_feature(feature: &str, name: &str) -> Reason {
-    Reason::unsupported(format!("`{name}`: this plugin has no feature `{feature}`"))
 }
 
 // Out.
@@ -259,7 +255,7 @@ pub(super) fn outcome(outcome: Outcome, owner: &str) -> manager_wit::Outcome {
 
 /// A part of a listing.
 pub(super) fn page(page: Page, owner: &str) -> manager_wit::Page {
-    let problem = |Problem { place, reason: why }| manager_wit::Problem { place, reason: reason(why), mended: false };
+    let problem = |Problem { place, reason: why, mended }| manager_wit::Problem { place, reason: reason(why), mended };
     manager_wit::Page {
         entries: entries(page.records, owner),
         problems: page.problems.into_iter().map(problem).collect(),

@@ -347,8 +347,9 @@ impl Applier<'_, '_> {
 
     /// Finds out what became of a transaction whose answer was lost.
     ///
-    /// While the epochs are as it expects them it may still be done: sending it again decides, because only one of the two can
-    /// find them so. When they have moved it can no longer be done, and its keys tell whether it was.
+    /// While all keys are at the revisions that it expects (the epochs, what it takes over) it may still be done: sending it again
+    /// decides, because only one of the two can find them so. When one has moved, be it an epoch that is only read, it can no
+    /// longer be done, and its keys tell whether it was.
     fn settle_lost(&mut self, transaction: &Transaction, steps: &[(usize, &Step)], fault: &Fault) -> Settled {
         let mut last = fault.clone();
         loop {
@@ -370,9 +371,9 @@ impl Applier<'_, '_> {
                     continue;
                 }
                 Ok(view) => {
-                    let still = transaction.compares.iter().any(|compare| match compare {
+                    let still = transaction.compares.iter().all(|compare| match compare {
                         Compare::PutAt(key, revision) => view.view().put_at(key) == *revision,
-                        Compare::NotPutAfter(..) => false,
+                        Compare::NotPutAfter(..) => true,
                     });
                     if !still {
                         return self.traces(view, transaction, steps);

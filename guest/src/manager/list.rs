@@ -53,6 +53,7 @@ pub(super) fn list(call: &mut Call<'_>, filter: &Filter, cursor: Option<&str>, l
                         page.problems.push(Problem {
                             place: String::from_utf8_lossy(&entry.key).into_owned(),
                             reason: Reason::new(Code::Protocol, why),
+                            mended: false,
                         });
                         continue;
                     }

@@ -607,6 +607,9 @@ fn pages_hold_whole_sets_and_everything_once() {
     assert_eq!(manager.list(&Filter::default(), Some("x"), 1, &options).unwrap_err().code, Code::Invalid);
 }
 
+mod ownership;
+mod repair;
+
 /// Names that sort on all sides of the guards, and stand above and inside each other's zones.
 const NAMES: [&str; 22] = [
     "ex.test",

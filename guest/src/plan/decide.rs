@@ -1,6 +1,8 @@
 //! What a change makes of the records at its name: the semantics of add, replace and remove.
 
-use super::{Planner, Refusal, site::Site};
+use std::collections::BTreeSet;
+
+use super::{Planner, Refusal, owner::Stranger, site::Site};
 use crate::{
     change::{Action, Change, Outcome, Selector, Status},
     check, layout,
@@ -19,6 +21,8 @@ pub(super) struct Decided {
     pub(super) all: Vec<Record>,
     /// The values that were asked to be there.
     pub(super) asked: Vec<RData>,
+    /// The keys of others that are taken over: written anew, or deleted.
+    pub(super) taken: BTreeSet<String>,
 }
 
 /// Names the state of a set: equal for equal records.
@@ -39,12 +43,22 @@ pub fn token(records: &[Record]) -> String {
 }
 
 impl Planner<'_> {
-    pub(super) fn decide(&self, zone: &Zone, change: &Change, site: &Site) -> Result<Decided, Refusal> {
-        let concerned = |record: &&Record| match &change.action {
-            Action::Add(set) | Action::Replace(set) => Some(record.rr_type()) == set.rr_type(),
-            Action::Remove(selector) => selector.rr_type.is_none_or(|rr_type| record.rr_type() == rr_type),
+    pub(super) fn decide(
+        &self,
+        zone: &Zone,
+        change: &Change,
+        site: &Site,
+        strangers: &[Stranger],
+    ) -> Result<Decided, Refusal> {
+        let rr_type = match &change.action {
+            Action::Add(set) | Action::Replace(set) => set.rr_type(),
+            Action::Remove(selector) | Action::Adopt(selector) | Action::Release(selector) => selector.rr_type,
+            Action::Mend(_) => None,
         };
-        let before: Vec<Record> = site.ours.iter().filter(concerned).cloned().collect();
+        let concerned = |record: &&Record| rr_type.is_none_or(|rr_type| record.rr_type() == rr_type);
+        let theirs = strangers.iter().flat_map(|stranger| &stranger.records);
+        let mut before: Vec<Record> = site.ours.iter().chain(theirs).filter(concerned).cloned().collect();
+        before.sort();
         if let Some(expected) = &change.expect
             && *expected != token(&before)
         {
@@ -53,15 +67,25 @@ impl Planner<'_> {
                 format!("`{}` is no longer as it was read; read it again and decide anew", change.action.name()),
             ));
         }
+        let (mut asked, mut taken) = (Vec::new(), BTreeSet::new());
         let all = match &change.action {
-            Action::Add(set) | Action::Replace(set) => self.put_set(zone, change, set, site)?,
+            Action::Add(set) | Action::Replace(set) => {
+                asked.clone_from(&set.data);
+                self.put_set(zone, change, set, site)?
+            }
             Action::Remove(selector) => self.remove(selector, site)?,
+            Action::Adopt(selector) => {
+                let adopted = self.adopt(zone, change, selector, site, strangers)?;
+                (asked, taken) = (adopted.asked, adopted.taken);
+                adopted.all
+            }
+            Action::Release(selector) => self.release(selector, site)?,
+            // Decided by what stands there.
+            Action::Mend(_) => site.ours.clone(),
         };
-        let asked = match &change.action {
-            Action::Add(set) | Action::Replace(set) => set.data.clone(),
-            Action::Remove(_) => Vec::new(),
-        };
-        let after: Vec<Record> = all.iter().filter(concerned).cloned().collect();
+        let left = strangers.iter().filter(|stranger| !taken.contains(&stranger.key)).flat_map(|s| &s.records);
+        let mut after: Vec<Record> = all.iter().chain(left).filter(concerned).cloned().collect();
+        after.sort();
         let status = match (&change.action, before.is_empty(), after.is_empty()) {
             _ if before == after => Status::Unchanged,
             (_, true, _) => Status::Created,
@@ -70,9 +94,10 @@ impl Planner<'_> {
         };
         let token = Some(token(&after));
         Ok(Decided {
-            outcome: Outcome { status, reason: None, warnings: Vec::new(), before, after, token },
+            outcome: Outcome { status, reason: None, warnings: Vec::new(), before, after, token, problems: Vec::new() },
             all,
             asked,
+            taken,
         })
     }
 
@@ -177,7 +202,7 @@ fn as_served(data: &RData) -> RData {
     }
 }
 
-fn owned(name: &Name, theirs: &Record) -> Refusal {
+pub(super) fn owned(name: &Name, theirs: &Record) -> Refusal {
     let by = match &theirs.owner {
         Some(owner) => format!("owner `{owner}`"),
         None => "no known owner".to_owned(),

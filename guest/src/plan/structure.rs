@@ -175,7 +175,7 @@ impl Planner<'_> {
         }
     }
 
-    fn alias_guard_range(&self, name: &Name) -> Range {
+    pub(super) fn alias_guard_range(&self, name: &Name) -> Range {
         let key = self.layout.key(name);
         Range::between(format!("{key}/!A/"), format!("{key}/!A0"))
     }
