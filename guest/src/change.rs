@@ -1,6 +1,6 @@
 //! What can be asked of records, and what became of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::{
     name::Name,
@@ -42,8 +42,8 @@ impl Action {
 pub struct Mend {
     /// Which.
     pub name: Name,
-    /// Alias guards of it for which there is no alias, by the last component of their keys.
-    pub unfounded: BTreeSet<String>,
+    /// Alias guards of it, by the last component of their keys, and whether there is an alias for each.
+    pub guards: BTreeMap<String, bool>,
     /// The revision as of which that is so.
     pub as_of: u64,
 }
@@ -125,7 +125,15 @@ pub struct Outcome {
 impl Outcome {
     /// Of a change that was not made, for `reason`.
     pub fn without_effect(status: Status, reason: Reason) -> Self {
-        Self { status, reason: Some(reason), warnings: Vec::new(), before: Vec::new(), after: Vec::new(), token: None, problems: Vec::new() }
+        Self {
+            status,
+            reason: Some(reason),
+            warnings: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+            token: None,
+            problems: Vec::new(),
+        }
     }
 }
 

@@ -57,10 +57,22 @@ impl Layout {
         foreign(&labels, &service)
     }
 
-    /// Reads the record that a damaged value of `owner` was, where its key still tells what that is.
+    /// Reads a record in our layout, and that which a damaged value of `owner` was.
+    pub(crate) fn recover(&self, zone: &Zone, key: &[u8], value: &[u8], owner: &str) -> Option<Record> {
+        match self.decode(key, value) {
+            Decoded::Ours(record) => Some(record),
+            Decoded::Foreign(_) => match self.salvage(zone, std::str::from_utf8(key).ok()?, value, owner)? {
+                Decoded::Ours(record) => Some(record),
+                Decoded::Structure | Decoded::Foreign(_) | Decoded::Unreadable(_) => None,
+            },
+            Decoded::Structure | Decoded::Unreadable(_) => None,
+        }
+    }
+
+    /// Reads the record, or the part of the structure, that a damaged value of `owner` was, where its key still tells what that is.
     ///
     /// The key gives the name, the type and of an address its octets; what the value alone can say is taken from it.
-    pub(crate) fn salvage(&self, zone: &Zone, key: &str, value: &[u8], owner: &str) -> Option<Record> {
+    pub(crate) fn salvage(&self, zone: &Zone, key: &str, value: &[u8], owner: &str) -> Option<Decoded> {
         let labels = self.name(key)?;
         let mut service = Service::from_json(value).ok().filter(|service| service.owner.as_deref() == Some(owner))?;
         let (leaf, rest) = labels.split_first()?;
@@ -87,12 +99,10 @@ impl Layout {
         } else {
             name.to_string()
         };
-        match ours(&labels, &service) {
-            Some(Decoded::Ours(record)) => {
-                Some(Record { ttl: if record.ttl == 0 { DEFAULT_TTL } else { record.ttl }, ..record })
-            }
-            _ => None,
-        }
+        ours(&labels, &service).map(|decoded| match decoded {
+            Decoded::Ours(record) if record.ttl == 0 => Decoded::Ours(Record { ttl: DEFAULT_TTL, ..record }),
+            other => other,
+        })
     }
 }
 

@@ -169,8 +169,7 @@ impl<'a> Session<'a> {
         let guarded = step.guarded.iter().map(|(key, revision)| (key.as_str(), *revision));
         let guarded = guarded.filter(|(key, _)| operations.contains_key(key)).collect();
         let watched = part.watched.iter().collect();
-        let transaction =
-            self.transaction(view, operations, watched, guarded, &step.read_zones, &step.written_zones);
+        let transaction = self.transaction(view, operations, watched, guarded, &step.read_zones, &step.written_zones);
         (transaction, step.written_zones.clone())
     }
 

@@ -35,6 +35,9 @@ pub trait Dns: Send + Sync {
         call: Call,
     ) -> BoxFuture<'_, Result<Vec<Verification>, Error>>;
 
+    /// Compares the keys of a zone with what its records need, and mends what is ours.
+    fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>>;
+
     /// Looks for trouble.
     fn diagnose(&self, call: Call) -> BoxFuture<'_, Result<Vec<Check>, Error>>;
 }
@@ -55,6 +58,10 @@ impl Dns for DnsManager {
         call: Call,
     ) -> BoxFuture<'_, Result<Vec<Verification>, Error>> {
         Box::pin(Self::verify(self, expectations, wait, call))
+    }
+
+    fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
+        Box::pin(async move { Self::repair(self, &zone, call).await })
     }
 
     fn diagnose(&self, call: Call) -> BoxFuture<'_, Result<Vec<Check>, Error>> {

@@ -26,6 +26,7 @@ mod question;
 pub mod record;
 pub mod registry;
 pub mod remote;
+pub mod repair;
 pub mod serve;
 pub mod server;
 pub mod verification;

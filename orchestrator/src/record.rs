@@ -6,7 +6,7 @@ pub(crate) mod value;
 use std::fmt;
 
 use dns_manager_host::contract;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use rr_type::{RecordType, UnknownType};
 pub use value::ValueError;
@@ -22,6 +22,14 @@ pub struct Record {
     pub value: String,
     /// Seconds.
     pub ttl: u32,
+    /// Of a record that is not ours alone: whose it is; null: nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_ours")]
+    pub owner: Option<Option<String>>,
+}
+
+/// A field that is there, null or not.
+fn not_ours<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 impl From<&contract::Entry> for Record {
@@ -31,6 +39,7 @@ impl From<&contract::Entry> for Record {
             record_type: value::type_of(&entry.data).to_string(),
             value: value::to_text(&entry.data),
             ttl: entry.ttl,
+            owner: (!entry.mine).then(|| entry.owner.clone()),
         }
     }
 }
@@ -105,6 +114,27 @@ mod tests {
             serde_json::to_string(&Record::from(&entry)).unwrap(),
             r#"{"name":"web-01.example.com","record_type":"A","value":"192.168.1.10","ttl":300}"#
         );
+    }
+
+    #[test]
+    fn a_record_of_somebody_else_says_whose_it_is() {
+        for (owner, field) in [(Some("external-dns"), r#""external-dns""#), (None, "null")] {
+            let entry = contract::Entry {
+                name: "web-01.example.com".to_owned(),
+                ttl: 300,
+                data: contract::Rdata::A((192, 168, 1, 10)),
+                owner: owner.map(str::to_owned),
+                mine: false,
+                resource: None,
+                attributes: Vec::new(),
+            };
+            let record = Record::from(&entry);
+
+            let json = serde_json::to_string(&record).unwrap();
+
+            assert!(json.ends_with(&format!(r#""ttl":300,"owner":{field}}}"#)), "{json}");
+            assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+        }
     }
 
     #[test]

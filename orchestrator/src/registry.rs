@@ -2,19 +2,23 @@
 //!
 //! Requests are text; what cannot be put into the contract's types is refused here, per record set, and the rest goes on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dns_manager_host::Error;
 use dns_manager_host::contract::{Action, Change, Expectation, Filter, Rdata, RecordSet as ContractSet, Selector};
+use dns_manager_host::{Call, Error};
 
 use crate::dns::{self, Dns};
 use crate::outcome::{Asked, Outcome, Reason, Status};
 use crate::record::{Record, RecordSet, RecordType, Ttl, value};
+use crate::repair::Problem;
 use crate::verification::Verification;
 
 /// Added to the wait of a verification, for reading what is stored and a last round of questions.
 const VERIFY_MARGIN: Duration = Duration::from_secs(10);
+/// A repair looks at every key of a zone.
+const REPAIR_BUDGET: Duration = Duration::from_secs(600);
 
 /// The records that are registered.
 #[derive(Clone)]
@@ -112,6 +116,30 @@ impl Registry {
         self.apply(vec![planned]).await
     }
 
+    /// Makes values of another owner, or of none, ours.
+    pub async fn adopt(&self, name: &str, record_type: Option<RecordType>) -> Vec<Outcome> {
+        self.apply(vec![selected(name, record_type, Action::Adopt)]).await
+    }
+
+    /// Takes our mark from values; they stay.
+    pub async fn release(&self, name: &str, record_type: Option<RecordType>) -> Vec<Outcome> {
+        self.apply(vec![selected(name, record_type, Action::Release)]).await
+    }
+
+    /// Compares what is stored below a zone with what its records need, and mends what is ours; in a dry run only tells.
+    ///
+    /// # Errors
+    ///
+    /// It could not be compared to its end; what was mended before is mended.
+    pub async fn repair(&self, zone: &str, is_dry: bool) -> Result<Vec<Problem>, Error> {
+        let call = Call { dry_run: is_dry, ..dns::call(REPAIR_BUDGET) };
+        let page = self.dns.repair(zone.to_owned(), call).await?;
+        // A dry run meets what is missing above many names once with each page of them.
+        let mut places = BTreeSet::new();
+        let met = page.problems.iter().filter(|problem| places.insert(problem.place.clone()));
+        Ok(met.map(|problem| Problem::new(zone, problem)).collect())
+    }
+
     /// Asks every name server whether it answers with these values, or with what is registered.
     ///
     /// # Errors
@@ -176,6 +204,13 @@ impl Registry {
         }
         outcomes
     }
+}
+
+/// A change of all values of a name, or of a type.
+fn selected(name: &str, record_type: Option<RecordType>, action: impl Fn(Selector) -> Action) -> Planned {
+    let rr_type = record_type.map(RecordType::number);
+    let selector = Selector { name: name.to_owned(), rr_type, data: Vec::new(), resource: None };
+    Planned::Change(asked(name, record_type, None), Box::new(change(action(selector), None)))
 }
 
 /// Why a verification was not made.

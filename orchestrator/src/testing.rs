@@ -115,8 +115,23 @@ impl FakeState {
                 self.entries = kept;
                 outcome(Status::Deleted, removed, Vec::new())
             }
-            Action::Adopt(_) | Action::Release(_) => outcome(Status::Unchanged, Vec::new(), Vec::new()),
+            Action::Adopt(selector) => self.mark(&selector.name, true),
+            Action::Release(selector) => self.mark(&selector.name, false),
         }
+    }
+}
+
+impl FakeState {
+    /// Puts our mark on everything of a name, or takes it off.
+    fn mark(&mut self, name: &str, mine: bool) -> Outcome {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for entry in self.entries.iter_mut().filter(|entry| entry.name == name) {
+            before.push(entry.clone());
+            (entry.mine, entry.owner) = (mine, mine.then(|| "default".to_owned()));
+            after.push(entry.clone());
+        }
+        let is_same = before.iter().zip(&after).all(|(before, after)| before.owner == after.owner);
+        outcome(if is_same { Status::Unchanged } else { Status::Updated }, before, after)
     }
 }
 
@@ -151,6 +166,19 @@ impl Dns for FakeDns {
         let answer = state.ask(format!("verify {}", expectations.len())).map(|()| {
             expectations.into_iter().map(|expectation| verification(expectation, verdict)).collect::<Vec<_>>()
         });
+        Box::pin(async { answer })
+    }
+
+    fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
+        let mut state = self.lock();
+        // What a plugin tells of a key once for each page.
+        let problem = contract::Problem {
+            place: format!("/skydns/{zone}"),
+            reason: Reason::new(Code::Other("missing".to_owned()), "this key is missing"),
+            mended: !call.dry_run,
+        };
+        let problems = vec![problem.clone(), problem];
+        let answer = state.ask(format!("repair {zone}")).map(|()| Page { entries: Vec::new(), problems, next: None });
         Box::pin(async { answer })
     }
 

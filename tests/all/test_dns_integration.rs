@@ -3,12 +3,15 @@
 //! These tests need the feature `live` and both servers, which `make test`
 //! installs. [`facts`] proves the support library; [`layout`], [`records`] and
 //! [`random`] write through the component and ask CoreDNS, [`verification`] has
-//! the component ask; [`foreign`] is about what others wrote, [`concurrency`]
+//! the component ask; [`foreign`], [`ownership`] and
+//! [`external_dns`] are about what others wrote, [`concurrency`]
 //! and [`faults`] about what is lost (nothing); [`servers`], [`rest`] and
 //! [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod concurrency;
+#[cfg(feature = "live")]
+mod external_dns;
 #[cfg(feature = "live")]
 mod facts;
 #[cfg(feature = "live")]
@@ -17,6 +20,8 @@ mod faults;
 mod foreign;
 #[cfg(feature = "live")]
 mod layout;
+#[cfg(feature = "live")]
+mod ownership;
 #[cfg(feature = "live")]
 mod random;
 #[cfg(feature = "live")]

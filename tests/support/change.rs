@@ -72,3 +72,17 @@ pub fn txt(text: &str) -> Rdata {
     let strings: Vec<Vec<u8>> = text.as_bytes().chunks(255).map(<[u8]>::to_vec).collect();
     Rdata::Txt(if strings.is_empty() { vec![Vec::new()] } else { strings })
 }
+
+/// Values of others become ours; without a type, all of the name.
+pub fn adopt(name: &str, rr_type: Option<u16>) -> Change {
+    change(Action::Adopt(selector(name, rr_type)))
+}
+
+/// Our mark goes from values; without a type, from all of the name.
+pub fn release(name: &str, rr_type: Option<u16>) -> Change {
+    change(Action::Release(selector(name, rr_type)))
+}
+
+fn selector(name: &str, rr_type: Option<u16>) -> Selector {
+    Selector { name: name.to_owned(), rr_type, data: Vec::new(), resource: None }
+}

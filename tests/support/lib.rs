@@ -6,7 +6,8 @@
 //! proves something. [`proxy`] stands between the component and etcd and
 //! breaks things; [`front`] puts a handler in this process on a port. [`cases`] reads the measured facts about CoreDNS. [`app`]
 //! makes [`change`]s through the library, [`cli`] through the binary;
-//! [`fixture`] has components that misbehave. [`cluster`] is an etcd as in
+//! [`fixture`] has components that misbehave; [`external_dns`] is another
+//! program on the same tree. [`cluster`] is an etcd as in
 //! production, with [`certificate`]s.
 
 #![allow(
@@ -26,6 +27,7 @@ pub mod cluster;
 pub mod coredns;
 pub mod dns;
 pub mod etcd;
+pub mod external_dns;
 pub mod fixture;
 pub mod front;
 pub mod gateway;

@@ -11,6 +11,8 @@ pub enum Tool {
     EtcdOld,
     /// Stock CoreDNS.
     CoreDns,
+    /// The coredns provider of external-dns, as `tests/tools/external-dns` builds it.
+    ExternalDns,
 }
 
 impl Tool {
@@ -24,13 +26,14 @@ impl Tool {
             Self::EtcdCurrent => folder().join("etcd"),
             Self::EtcdOld => PathBuf::from("/usr/bin/etcd"),
             Self::CoreDns => folder().join("coredns"),
+            Self::ExternalDns => folder().join("external-dns"),
         };
         if path.is_file() { Ok(path) } else { Err(format!("no {} here; {}", path.display(), self.remedy())) }
     }
 
     fn remedy(self) -> &'static str {
         match self {
-            Self::EtcdCurrent | Self::CoreDns => "`make tools` builds it",
+            Self::EtcdCurrent | Self::CoreDns | Self::ExternalDns => "`make tools` builds it",
             Self::EtcdOld => "`apt-get install etcd-server` installs it",
         }
     }

@@ -4,7 +4,7 @@
 //! mends is guarded as every write is. Only the guards for aliases are compared the other way round, because their keys are
 //! hashes: those for which no alias is found below the name are named to the planner, with the revision at which that was so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -47,7 +47,15 @@ pub(super) fn repair(call: &mut Call<'_>, apex: &Name, cursor: Option<&str>) -> 
             .map_err(|_| Reason::invalid("this is no cursor; pass one back as it came, or begin without"))?,
         None => call.layout.key(apex).into_bytes(),
     };
-    let mut sweep = Sweep { call, zone, revision: None, names: BTreeSet::new(), guards: Vec::new(), searched: 0, page: Page::default() };
+    let mut sweep = Sweep {
+        call,
+        zone,
+        revision: None,
+        names: BTreeSet::new(),
+        guards: Vec::new(),
+        searched: 0,
+        page: Page::default(),
+    };
     let next = sweep.look(start)?;
     sweep.page.next = next.map(|key| BASE64URL_NOPAD.encode(&key));
     sweep.mend()
@@ -61,8 +69,8 @@ struct Sweep<'s, 'c> {
     revision: Option<u64>,
     /// Whose keys are to be compared.
     names: BTreeSet<Name>,
-    /// Alias guards without an alias, by the name whose they are.
-    guards: Vec<(Name, BTreeSet<String>)>,
+    /// Alias guards, and whether there is an alias for each, by the name whose they are.
+    guards: Vec<(Name, BTreeMap<String, bool>)>,
     /// Keys that were looked through for aliases.
     searched: usize,
     page: Page,
@@ -132,7 +140,7 @@ impl Sweep<'_, '_> {
             }
             Decoded::Foreign(_) => {
                 let owner = &self.call.config.owner;
-                if let Some(record) = self.call.layout.salvage(&self.zone, &key, &entry.value, owner) {
+                if let Some(record) = self.call.layout.recover(&self.zone, &entry.key, &entry.value, owner) {
                     self.note_with_those_above(&record.name);
                 }
                 self.note_damaged(&key, &entry.value);
@@ -172,9 +180,9 @@ impl Sweep<'_, '_> {
     /// Compares the alias guards of a name, from one of them on, with the aliases below it. Returns up to where.
     fn compare_guards(&mut self, name: &Name, first: &[u8]) -> Result<Vec<u8>, Reason> {
         let key = self.call.layout.key(name);
-        let guards = format!("{key}/!A/");
+        let prefix = format!("{key}/!A/");
         let end = format!("{key}/!A0").into_bytes();
-        let (mut unfounded, mut start) = (BTreeSet::new(), first.to_vec());
+        let (mut guards, mut start) = (BTreeMap::new(), first.to_vec());
         let behind = loop {
             let (entries, more) = self.read(start, CHUNK)?;
             let count = entries.len();
@@ -185,10 +193,10 @@ impl Sweep<'_, '_> {
                     is_over = true;
                     break;
                 }
-                if let Some(leaf) = std::str::from_utf8(&entry.key).ok().and_then(|key| key.strip_prefix(&guards))
+                if let Some(leaf) = std::str::from_utf8(&entry.key).ok().and_then(|key| key.strip_prefix(&prefix))
                     && self.call.layout.decode(&entry.key, &entry.value) == Decoded::Structure
                 {
-                    unfounded.insert(leaf.to_owned());
+                    guards.insert(leaf.to_owned(), false);
                 }
                 last = entry.key;
             }
@@ -196,45 +204,43 @@ impl Sweep<'_, '_> {
                 break end;
             }
             start = [last.as_slice(), &[0]].concat();
-            if unfounded.len() >= GUARDS {
+            if guards.len() >= GUARDS {
                 break start;
             }
         };
         // Nobody looks for guards there.
         if matches!(self.zone.place(name), Place::Apex | Place::Plain) {
-            self.find_aliases(name, &mut unfounded)?;
+            self.find_aliases(name, &mut guards)?;
         }
-        if !unfounded.is_empty() {
-            self.names.insert(name.clone());
-            self.guards.push((name.clone(), unfounded));
-        }
+        self.guards.push((name.clone(), guards));
         Ok(behind)
     }
 
-    /// Takes from `unfounded` the guards for which there is an alias below `name`.
-    fn find_aliases(&mut self, name: &Name, unfounded: &mut BTreeSet<String>) -> Result<(), Reason> {
+    /// Finds the guards for which there is an alias below `name`.
+    fn find_aliases(&mut self, name: &Name, guards: &mut BTreeMap<String, bool>) -> Result<(), Reason> {
         let key = self.call.layout.key(name);
         let mut range = Range::between(format!("{key}/-"), format!("{key}0")).limited(CHUNK);
-        let (mut seen, mut inside) = (0, BTreeSet::new());
-        while !unfounded.is_empty() {
+        let (mut seen, mut inside, mut open) = (0, BTreeSet::new(), guards.len());
+        while open > 0 {
             let (_, found) = self.call.read(std::slice::from_ref(&range), self.revision)?;
             let Some(found) = found.into_iter().next() else { return Ok(()) };
             seen += found.entries.len();
             self.searched += found.entries.len();
             for entry in &found.entries {
-                match self.call.layout.decode(&entry.key, &entry.value) {
-                    Decoded::Ours(record) if layout::is_alias(&record) => {
-                        unfounded.remove(&layout::digest(record.name.to_string().as_bytes()));
+                let (layout, owner) = (&self.call.layout, &self.call.config.owner);
+                if let Some(record) = layout.recover(&self.zone, &entry.key, &entry.value, owner) {
+                    if layout::is_alias(&record)
+                        && let Some(is_founded) = guards.get_mut(&layout::digest(record.name.to_string().as_bytes()))
+                        && !*is_founded
+                    {
+                        *is_founded = true;
+                        open -= 1;
                     }
-                    Decoded::Structure => {
-                        // The zones inside this one, where they are not configured.
-                        if let Some(apex) =
-                            std::str::from_utf8(&entry.key).ok().and_then(|key| key.strip_suffix("/dns/apex/@GUARD"))
-                        {
-                            inside.extend(plan::subject(&self.call.layout, apex));
-                        }
-                    }
-                    Decoded::Ours(_) | Decoded::Foreign(_) | Decoded::Unreadable(_) => {}
+                } else if let Some(apex) =
+                    std::str::from_utf8(&entry.key).ok().and_then(|key| key.strip_suffix("/dns/apex/@GUARD"))
+                {
+                    // The zones inside this one, where they are not configured.
+                    inside.extend(plan::subject(layout, apex));
                 }
             }
             match found.entries.last() {
@@ -250,7 +256,8 @@ impl Sweep<'_, '_> {
                     )),
                     mended: false,
                 });
-                unfounded.clear();
+                guards.clear();
+                break;
             }
         }
         self.call.ask_zones(inside)
@@ -267,19 +274,18 @@ impl Sweep<'_, '_> {
         let with_guards: BTreeSet<Name> = self.guards.iter().map(|(name, _)| name.clone()).collect();
         names.retain(|name| !with_guards.contains(name));
         let as_of = self.revision.unwrap_or_default();
-        let mend = |name: Name, unfounded: BTreeSet<String>| Mend { name, unfounded, as_of };
+        let mend = |name: Name, guards: BTreeMap<String, bool>| Mend { name, guards, as_of };
         // Guards first: they go only while the zone is as it was when they were looked at.
         let mut mends: Vec<Mend> =
-            std::mem::take(&mut self.guards).into_iter().map(|(name, unfounded)| mend(name, unfounded)).collect();
-        mends.extend(names.into_iter().map(|name| mend(name, BTreeSet::new())));
+            std::mem::take(&mut self.guards).into_iter().map(|(name, guards)| mend(name, guards)).collect();
+        mends.extend(names.into_iter().map(|name| mend(name, BTreeMap::new())));
         if is_last {
-            mends.extend(of_zone.into_iter().map(|name| mend(name, BTreeSet::new())));
+            mends.extend(of_zone.into_iter().map(|name| mend(name, BTreeMap::new())));
         }
         self.call.ask_zones(mends.iter().map(|mend| mend.name.clone()).collect())?;
         mends.retain(|mend| matches!(self.call.zones.of(&mend.name), Lookup::In(its) if its == zone));
-        let changes = mends.iter().map(|mend| {
-            Ok(Change { action: Action::Mend(mend.clone()), resource: None, expect: None })
-        });
+        let changes =
+            mends.iter().map(|mend| Ok(Change { action: Action::Mend(mend.clone()), resource: None, expect: None }));
         let outcomes = apply::apply(self.call, changes.collect());
 
         let is_dry = self.call.options.dry_run;
@@ -287,7 +293,9 @@ impl Sweep<'_, '_> {
         for (mend, outcome) in mends.iter().zip(outcomes) {
             match outcome.status {
                 Status::Failed | Status::Unknown => {
-                    return Err(outcome.reason.unwrap_or_else(|| Reason::new(Code::Deadline, "the budget was used up")));
+                    return Err(outcome
+                        .reason
+                        .unwrap_or_else(|| Reason::new(Code::Deadline, "the budget was used up")));
                 }
                 Status::Conflict | Status::Refused => problems.extend(outcome.reason.map(|reason| Problem {
                     place: self.call.layout.key(&mend.name),

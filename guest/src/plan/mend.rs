@@ -17,6 +17,9 @@ use crate::{
     zone::{Lookup, Place, Zone},
 };
 
+/// More keys than this are read together.
+const MANY: usize = 64;
+
 /// What a key holds, to somebody who mends.
 enum Holds {
     /// A record of ours, be it damaged, or structure: it may be written and deleted.
@@ -36,7 +39,7 @@ impl Planner<'_> {
         self.glance(zone, name);
         self.rely_on(work, zone)?;
         let mut problems = Vec::new();
-        if !mend.unfounded.is_empty() {
+        if !mend.guards.is_empty() {
             self.remove_alias_guards(work, &mut problems, zone, mend)?;
             // The keys of a zone go after all others; they are met again.
             if name == zone.apex() || *name == zone.dns() {
@@ -47,11 +50,7 @@ impl Planner<'_> {
         let found = self.found(zone, name);
         let mut records = Vec::new();
         for (key, value) in &found {
-            match self.layout.decode(key.as_bytes(), value) {
-                Decoded::Ours(record) => records.push(record),
-                Decoded::Foreign(_) => records.extend(self.layout.salvage(zone, key, value, &self.config.owner)),
-                Decoded::Structure | Decoded::Unreadable(_) => {}
-            }
+            records.extend(self.layout.recover(zone, key.as_bytes(), value, &self.config.owner));
         }
         records.retain(|record| record.name == *name);
         records.sort();
@@ -124,14 +123,14 @@ impl Planner<'_> {
 
     /// The keys that a name needs, but for the guards for single aliases below it.
     fn needed(&mut self, zone: &Zone, name: &Name, records: &[Record]) -> Keys {
-        if records.is_empty() && !self.zone_has_records(zone) {
+        if records.is_empty() && !self.lives(zone) {
             return Keys::new();
         }
         if *name == zone.apex_branch() {
             return self.layout.reserved(zone);
         }
         let always = name == zone.apex() || *name == zone.dns();
-        let has_descendants = always || self.has_records_below(name);
+        let has_descendants = always || self.has_records_below(zone, name);
         let mut needed = self.layout.site(zone, name, records, has_descendants);
         if zone.is_reverse() && has_descendants && matches!(zone.place(name), Place::Apex | Place::Plain) {
             needed.extend(self.layout.reverse_guards(name));
@@ -139,11 +138,17 @@ impl Planner<'_> {
         needed
     }
 
-    fn has_records_below(&mut self, name: &Name) -> bool {
-        let layout = self.layout;
+    fn has_records_below(&mut self, zone: &Zone, name: &Name) -> bool {
+        let (layout, owner) = (self.layout, &self.config.owner);
         child_ranges(layout, name).iter().any(|range| {
-            self.draft.first(range, |key, value| matches!(layout.decode(key, value), Decoded::Ours(_))).is_some()
+            self.draft.first(range, |key, value| layout.recover(zone, key, value, owner).is_some()).is_some()
         })
+    }
+
+    /// Whether a zone has records, damaged ones included.
+    fn lives(&mut self, zone: &Zone) -> bool {
+        let (layout, owner) = (self.layout, &self.config.owner);
+        self.zone_holds(zone, |key, value| layout.recover(zone, key, value, owner).map(|record| record.name))
     }
 
     /// Every name above an alias has guards for it, in its zone and in the zones around that.
@@ -158,7 +163,7 @@ impl Planner<'_> {
                     return;
                 }
             };
-            let is_alive = its == *zone || self.zone_has_records(&its);
+            let is_alive = its == *zone || self.lives(&its);
             if its != *zone && self.rely_on(work, &its).is_err() {
                 return;
             }
@@ -179,8 +184,16 @@ impl Planner<'_> {
         zone: &Zone,
         mend: &Mend,
     ) -> Result<(), Refusal> {
+        let lives = self.lives(zone);
+        let surplus: Vec<&String> =
+            mend.guards.iter().filter(|(_, is_founded)| !lives || !**is_founded).map(|(leaf, _)| leaf).collect();
+        if surplus.len() > MANY {
+            // One after the other would take a request for each hundred.
+            self.draft.first(&self.alias_guard_range(&mend.name), |_, _| false);
+        }
         // A writer that needs a guard which is there already moves only the epoch of its alias's zone.
-        for its in self.zones.inside(zone).into_iter().chain([zone.clone()]) {
+        let concerned = self.zones.inside(zone).into_iter().chain([zone.clone()]);
+        for its in concerned.filter(|_| lives && !surplus.is_empty()) {
             self.rely_on(work, &its)?;
             if self.draft.view().put_at(&self.layout.epoch_key(&its)) > mend.as_of {
                 return Err(Refusal::conflict(
@@ -189,7 +202,7 @@ impl Planner<'_> {
                 ));
             }
         }
-        for leaf in &mend.unfounded {
+        for leaf in surplus {
             let key = format!("{}/!A/{leaf}", self.layout.key(&mend.name));
             self.compare(work, problems, zone, &key, None);
         }

@@ -94,7 +94,9 @@ impl Planner<'_> {
         if let Some((key, why)) = site.unreadable.first() {
             return Err(Refusal::conflict(
                 Code::OwnedBy(None),
-                format!("`{name}`: the key `{key}` cannot be read ({why}), so that nothing at this name is answered; have it removed first"),
+                format!(
+                    "`{name}`: the key `{key}` cannot be read ({why}), so that nothing at this name is answered; have it removed first"
+                ),
             ));
         }
         let mine = |record: &Record| Record {
@@ -182,11 +184,8 @@ impl Planner<'_> {
         }
         // The id of a server goes with the mark: with that server's end the value is no longer ours to remove.
         let released = |record: &Record| Record { owner: None, resource: None, ..record.clone() };
-        let mut all: Vec<Record> = site
-            .ours
-            .iter()
-            .map(|record| if goes(record) { released(record) } else { record.clone() })
-            .collect();
+        let mut all: Vec<Record> =
+            site.ours.iter().map(|record| if goes(record) { released(record) } else { record.clone() }).collect();
         all.sort();
         Ok(all)
     }

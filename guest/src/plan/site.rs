@@ -123,6 +123,15 @@ impl Planner<'_> {
 
     /// Tells whether a zone has any record of ours; those of zones inside it are not its own.
     pub(super) fn zone_has_records(&mut self, zone: &Zone) -> bool {
+        let layout = self.layout;
+        self.zone_holds(zone, |key, value| match layout.decode(key, value) {
+            Decoded::Ours(record) => Some(record.name),
+            _ => None,
+        })
+    }
+
+    /// Tells whether a zone has a key in which `name_of` finds a record; those of zones inside it are not its own.
+    pub(super) fn zone_holds(&mut self, zone: &Zone, name_of: impl Fn(&[u8], &[u8]) -> Option<Name>) -> bool {
         let (layout, inside) = (self.layout, self.zones.inside(zone));
         let key = layout.key(zone.apex());
         let own = Range::between(format!("{key}/A"), format!("{key}/["));
@@ -133,9 +142,8 @@ impl Planner<'_> {
         }
         ranges.iter().any(|range| {
             self.draft
-                .first(range, |key, value| match layout.decode(key, value) {
-                    Decoded::Ours(record) => !inside.iter().any(|inner| record.name.is_within(inner.apex())),
-                    _ => false,
+                .first(range, |key, value| {
+                    name_of(key, value).is_some_and(|name| !inside.iter().any(|inner| name.is_within(inner.apex())))
                 })
                 .is_some()
         })

@@ -1,4 +1,4 @@
-//! `record list|register|update|unregister|verify`
+//! `record list|register|update|unregister|adopt|release|repair|verify`
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Listing, Registry, Selection, Wanted};
 use crate::remote::Remote;
+use crate::repair::Problem;
 use crate::serve::Holder;
 use crate::verification::{Verdict, Verification};
 
@@ -22,9 +23,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List what is registered.
-    #[command(after_help = "Example:
-  dns-manager record list --zone example.com --type A")]
+    /// List what is registered, by whomever.
+    #[command(
+        after_help = "Records that are not ours are listed with their owner, and never changed but by `record adopt`.
+
+Example:
+  dns-manager record list --zone example.com --type A"
+    )]
     List {
         /// Only in this zone.
         #[arg(long)]
@@ -51,6 +56,38 @@ pub(super) enum Command {
   dns-manager record unregister web-01.example.com A 192.168.1.10
   dns-manager record unregister web-01.example.com")]
     Unregister(Selected),
+    /// Make records of another owner, or of none, ours.
+    #[command(
+        after_help = "Their keys go in the same transaction in which ours come. What could not be registered is refused.
+
+Examples:
+  dns-manager record adopt web-01.example.com
+  dns-manager record adopt web-01.example.com A"
+    )]
+    Adopt(NameAndType),
+    /// Take our mark from records; they stay, and are answered as before.
+    #[command(after_help = "Nobody changes them any more until somebody adopts them.
+
+Examples:
+  dns-manager record release web-01.example.com
+  dns-manager record release web-01.example.com TXT")]
+    Release(NameAndType),
+    /// Compare the keys of zones with what their records need, and mend what is ours.
+    #[command(
+        after_help = "Without ZONE, each of `zones` in the configuration. Keys of others are shown and left as they are.
+Exit status 1 if something is left that is not as it should be, after a dry run, too.
+
+Examples:
+  dns-manager record repair --dry-run
+  dns-manager record repair example.com"
+    )]
+    Repair {
+        /// The zone's name.
+        zone: Option<String>,
+        /// Show what would be mended, and write nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Ask every name server whether it answers with what is registered.
     #[command(after_help = "Examples:
   dns-manager record verify web-01.example.com
@@ -91,14 +128,25 @@ pub(super) struct Selected {
     values: Vec<String>,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct NameAndType {
+    /// The full name.
+    name: String,
+    /// All types if absent.
+    #[arg(value_name = "TYPE")]
+    record_type: Option<RecordType>,
+}
+
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
     let access = Access::open(&config).await?;
     if let Access::Alone { dns, .. } = &access {
         match command {
-            Command::Register(_) | Command::Update(_) => zone::require(&config, &**dns, console).await?,
-            Command::Unregister(_) => zone::look(&config, &**dns, console).await,
-            Command::List { .. } | Command::Verify { .. } => {}
+            Command::Register(_) | Command::Update(_) | Command::Adopt(_) => {
+                zone::require(&config, &**dns, console).await?;
+            }
+            Command::Unregister(_) | Command::Release(_) => zone::look(&config, &**dns, console).await,
+            Command::List { .. } | Command::Repair { .. } | Command::Verify { .. } => {}
         }
     }
     match command {
@@ -119,6 +167,30 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             }
             Ok(Exit::when(console.outcomes(&outcomes)?))
         }
+        Command::Adopt(NameAndType { name, record_type }) => {
+            let outcomes = access.registry()?.adopt(&name, record_type).await;
+            if outcomes.is_empty() {
+                console.progress("there was nothing to adopt");
+            }
+            Ok(Exit::when(console.outcomes(&outcomes)?))
+        }
+        Command::Release(NameAndType { name, record_type }) => {
+            let outcomes = access.registry()?.release(&name, record_type).await;
+            if outcomes.is_empty() {
+                console.progress("there was nothing to release");
+            }
+            Ok(Exit::when(console.outcomes(&outcomes)?))
+        }
+        Command::Repair { zone, dry_run } => {
+            let zones = match zone {
+                Some(zone) => vec![zone],
+                None => config.dns.zones.iter().map(ToString::to_string).collect(),
+            };
+            if zones.is_empty() {
+                return Err(Failure::Usage(anyhow::anyhow!("no zones are configured: name the one to repair")));
+            }
+            repair(access.registry()?, &zones, dry_run, console).await
+        }
         Command::Verify { selected, wait } => {
             let verifications = access.verify(&selected.into(), wait).await?;
             console.result(verifications.as_slice(), output::verification_table)?;
@@ -129,6 +201,35 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             Ok(Exit::when(!verifications.is_empty() && verifications.iter().all(is_verified)))
         }
     }
+}
+
+/// What was found in one zone stands even if the next cannot be looked at.
+async fn repair(
+    registry: &Registry,
+    zones: &[String],
+    is_dry: bool,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let (mut problems, mut is_whole) = (Vec::new(), true);
+    for zone in zones {
+        match registry.repair(zone, is_dry).await {
+            Ok(found) => problems.extend(found),
+            Err(error) => {
+                is_whole = false;
+                console.error(&format!("{zone}: {}", dns::why(&error)));
+            }
+        }
+    }
+    console.result(problems.as_slice(), problem_table)?;
+    let left = problems.iter().filter(|problem| !problem.mended).count();
+    if is_whole && problems.is_empty() {
+        console.progress("every key is as the records need it");
+    }
+    if left > 0 {
+        let why = if is_dry { "this was a dry run" } else { "they are not ours to mend" };
+        console.error(&format!("{left} keys are left as they are: {why}"));
+    }
+    Ok(Exit::when(is_whole && left == 0))
 }
 
 /// The way to the records: the component, or the running service that holds the embedded store.
@@ -162,6 +263,16 @@ impl Access {
                 .into());
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The component itself.
+    fn registry(&self) -> Result<&Registry, Failure> {
+        match self {
+            Self::Alone { registry, .. } => Ok(registry),
+            Self::Through(_) => Err(Failure::Failed(anyhow::anyhow!(
+                "a running `dns-manager serve` holds the embedded store, and its API does not offer this: stop it, then try again"
+            ))),
         }
     }
 
@@ -215,9 +326,25 @@ impl From<Selected> for Selection {
 }
 
 fn table(records: &[Record]) -> String {
-    let mut rows = Rows::new(&["NAME", "TYPE", "VALUE", "TTL"]);
-    for Record { name, record_type, value, ttl } in records {
-        rows.add(&[name, record_type, value, &ttl.to_string()]);
+    // Where all are ours there is nothing to tell.
+    let owners = records.iter().any(|record| record.owner.is_some());
+    let mut heading = vec!["NAME", "TYPE", "VALUE", "TTL"];
+    heading.extend(owners.then_some("OWNER"));
+    let mut rows = Rows::new(&heading);
+    for Record { name, record_type, value, ttl, owner } in records {
+        let ttl = ttl.to_string();
+        let mut cells: Vec<&str> = vec![name, record_type, value, &ttl];
+        let owner = owner.as_ref().map_or("ours", |owner| owner.as_deref().unwrap_or("none"));
+        cells.extend(owners.then_some(owner));
+        rows.add(&cells);
+    }
+    rows.text()
+}
+
+fn problem_table(problems: &[Problem]) -> String {
+    let mut rows = Rows::new(&["KEY", "PROBLEM", "MENDED"]);
+    for Problem { place, mended, reason, .. } in problems {
+        rows.add(&[place, &format!("{}: {}", reason.code, reason.message), if *mended { "yes" } else { "no" }]);
     }
     rows.text()
 }

@@ -108,6 +108,38 @@ async fn a_name_is_unregistered_whole() {
 }
 
 #[tokio::test]
+async fn records_are_handed_back_and_taken_over() {
+    let dns = Arc::new(FakeDns::default());
+    let registry = registry(&dns);
+    registry.register(&[set("a.example.com", "A", None, &["192.0.2.1"])]).await;
+
+    let released = registry.release("a.example.com", None).await;
+    let listed = registry.list(Wanted::default()).await.unwrap().records;
+    let adopted = registry.adopt("a.example.com", Some(RecordType::A)).await;
+
+    assert_eq!(told(&released), ["a.example.com A 192.0.2.1 300 updated"]);
+    assert_eq!(listed[0].owner, Some(None));
+    assert_eq!(told(&adopted), ["a.example.com A 192.0.2.1 300 updated"]);
+    assert_eq!(registry.list(Wanted::default()).await.unwrap().records[0].owner, None);
+}
+
+#[tokio::test]
+async fn what_a_repair_finds_is_told_once() {
+    let dns = Arc::new(FakeDns::default());
+
+    let found = registry(&dns).repair("example.com", true).await.unwrap();
+
+    let json = serde_json::to_value(&found).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!([{
+            "zone": "example.com", "place": "/skydns/example.com", "mended": false,
+            "reason": {"code": "missing", "message": "this key is missing"},
+        }])
+    );
+}
+
+#[tokio::test]
 async fn a_value_of_another_type_is_not_verified() {
     let dns = Arc::new(FakeDns::default());
     let selection = Selection {

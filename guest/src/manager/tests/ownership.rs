@@ -86,7 +86,12 @@ fn addresses_of_an_apex_are_adopted_where_coredns_looks_for_them() {
 fn records_of_another_dns_manager_change_hands_key_for_key() {
     let world = World::new("ex.test").owned_by("them");
     let srv = RData::Srv { priority: 1, weight: 7, port: 1, target: name("w.ex.test") };
-    world.apply(vec![add("w.ex.test", a(1)), add("w.ex.test", srv), add("x.ex.test", cname("w.ex.test")), add("c.x.ex.test", a(2))]);
+    world.apply(vec![
+        add("w.ex.test", a(1)),
+        add("w.ex.test", srv),
+        add("x.ex.test", cname("w.ex.test")),
+        add("c.x.ex.test", a(2)),
+    ]);
     let keys: Vec<String> = world.backend.tree().into_keys().collect();
     let world = world.owned_by("us");
     let refused = world.one(add("w.ex.test", a(3)));
@@ -112,12 +117,20 @@ fn what_cannot_be_served_rightly_is_not_adopted() {
         (vec![(LEAF, both)], of(RrType::A), "together only"),
         (vec![(LEAF, r#"{"host":"m.world","mail":true,"targetstrip":1}"#)], all(), "as MX, too"),
         (vec![(plain, r#"{"host":"10.0.0.1","port":8080}"#)], all(), "as SRV with port 8080, too"),
-        (vec![(plain, r#"{"text":"t"}"#), (LEAF, r#"{"host":"10.0.0.1","targetstrip":1}"#)], of(RrType::A), "would be hidden"),
+        (
+            vec![(plain, r#"{"text":"t"}"#), (LEAF, r#"{"host":"10.0.0.1","targetstrip":1}"#)],
+            of(RrType::A),
+            "would be hidden",
+        ),
         (vec![(LEAF, r#"{"host":"x.world","text":"t","targetstrip":1}"#)], all(), "cannot stand beside"),
         (vec![(LEAF, r#"{"host":"10.0.0.1","targetstrip":1,"ttl":4000000000}"#)], all(), "the most that DNS allows"),
         (vec![(plain, "garbage"), (LEAF, r#"{"host":"10.0.0.1","targetstrip":1}"#)], all(), "cannot be read"),
         (vec![(plain, r#"{"host":"w.ex.test"}"#)], all(), "close a loop"),
-        (vec![(plain, r#"{"host":"a.world"}"#), (LEAF, r#"{"host":"b.world","targetstrip":1}"#)], all(), "one CNAME only"),
+        (
+            vec![(plain, r#"{"host":"a.world"}"#), (LEAF, r#"{"host":"b.world","targetstrip":1}"#)],
+            all(),
+            "one CNAME only",
+        ),
         (vec![(LEAF, r#"{"host":"10.0.0.1","targetstrip":1}"#)], absent, "has no A `10.0.0.9`"),
         (vec![], adopt("w.other.test"), "none of the zones"),
         (vec![], adopt("any.ex.test"), "choose another name"),
@@ -162,10 +175,7 @@ fn a_set_that_is_adopted_has_one_ttl() {
 
 #[test]
 fn a_change_of_theirs_meanwhile_is_not_lost() {
-    for (what, act) in [
-        ("changed", Some(r#"{"host":"10.0.0.2","targetstrip":1}"#)),
-        ("deleted", None),
-    ] {
+    for (what, act) in [("changed", Some(r#"{"host":"10.0.0.2","targetstrip":1}"#)), ("deleted", None)] {
         let world = World::new("ex.test");
         world.put(LEAF, r#"{"host":"10.0.0.1","targetstrip":1}"#);
         let value = act.map(str::to_owned);

@@ -74,10 +74,7 @@ fn every_key_that_is_deleted_is_missed() {
     for key in sound.keys() {
         let world = filled();
         world.backend.put(key, None);
-        let is_record = matches!(
-            Layout::new("skydns").decode(key.as_bytes(), sound[key].as_bytes()),
-            Decoded::Ours(_)
-        );
+        let is_record = matches!(Layout::new("skydns").decode(key.as_bytes(), sound[key].as_bytes()), Decoded::Ours(_));
 
         let dry = world.repair(true);
         assert_eq!(world.backend.tree().get(key), None, "a dry run of {key} writes nothing");
@@ -233,14 +230,14 @@ fn guard_of(world: &World) -> String {
 #[test]
 fn a_large_zone_is_repaired_in_pages() {
     let world = World::new("ex.test");
-    let changes = (0..900).flat_map(|i| {
-        [add(&format!("w{i}.ex.test"), a(1)), add(&format!("x{i}.app.ex.test"), cname("w.ex.test"))]
-    });
+    let changes = (0..900)
+        .flat_map(|i| [add(&format!("w{i}.ex.test"), a(1)), add(&format!("x{i}.app.ex.test"), cname("w.ex.test"))]);
     for changes in changes.collect::<Vec<_>>().chunks(1000) {
         world.apply(changes.to_vec());
     }
     let sound = world.backend.tree();
-    let damaged: Vec<&String> = sound.keys().filter(|key| !key.contains("A-") && !key.contains("app/x")).step_by(7).collect();
+    let damaged: Vec<&String> =
+        sound.keys().filter(|key| !key.contains("A-") && !key.contains("app/x")).step_by(7).collect();
     for key in &damaged {
         world.backend.put(key, None);
     }
