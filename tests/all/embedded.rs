@@ -2,9 +2,9 @@
 
 mod commands;
 mod facts;
-#[cfg(feature = "soak")]
+#[cfg(feature = "live")]
 mod gateway;
-#[cfg(feature = "soak")]
+#[cfg(feature = "live")]
 mod names;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -236,6 +236,7 @@ pub(crate) fn post<B>(uri: http::Uri, host: HeaderValue, length: usize, body: B)
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     request
