@@ -39,6 +39,8 @@ const MOST_VALUES: usize = 50_000;
 const SHOWN: usize = 3;
 /// A longer key is not written into a command.
 const LONGEST_IN_COMMAND: usize = 200;
+/// What to do where etcd has no quorum.
+const START_MEMBERS: &str = "etcdctl endpoint health --cluster; start the missing members";
 /// CoreDNS's `path`, when the settings cannot be read.
 const DEFAULT_PATH: &str = "skydns";
 
@@ -180,6 +182,13 @@ impl Diagnosis<'_> {
         let timeout = self.time(READ_TIMEOUT)?;
         let reply = match self.ports.http().send("/v3/kv/range", Some(body.to_string().as_bytes()), timeout) {
             Ok(reply) => reply,
+            // It answered `/version`, for which it needs no other member.
+            Err(HttpFault::Lost(why)) => {
+                let saw =
+                    format!("etcd does not answer a read: it has no quorum, or it is overloaded: {}", excerpt(&why));
+                self.add("backend-gateway", Level::Fail, saw, START_MEMBERS);
+                return Some(None);
+            }
             Err(fault) => {
                 let url = self.url.clone().unwrap_or_default();
                 let (saw, remedy) = explain_fault(&url, fault);
@@ -554,10 +563,9 @@ fn explain_refusal(prefix: &str, reply: &HttpReply, body: Option<&Value>) -> (St
             format!("etcd forbids reading {prefix}: {said}"),
             format!("etcdctl role grant-permission ROLE --prefix=true readwrite {prefix}"),
         ),
-        (Some(2 | 14), _) => (
-            format!("etcd cannot read, it has no quorum or no leader: {said}"),
-            "etcdctl endpoint health --cluster; start the missing members".to_owned(),
-        ),
+        (Some(2 | 14), _) => {
+            (format!("etcd cannot read, it has no quorum or no leader: {said}"), START_MEMBERS.to_owned())
+        }
         (Some(8), _) => (format!("etcd is overloaded: {said}"), "etcdctl endpoint status --cluster".to_owned()),
         (None, 404) => (
             "etcd's gateway is off: /v3/kv/range is not found".to_owned(),
