@@ -558,6 +558,11 @@ fn explain_refusal(prefix: &str, reply: &HttpReply, body: Option<&Value>) -> (St
         (Some(3), _) if said.contains("user name is empty") => {
             ("etcd wants a user and a password".to_owned(), credentials.to_owned())
         }
+        _ if said.contains("common name (CN)") || said.contains("CommonName of client") => (
+            "etcd's gateway takes no client certificate with a common name (CN)".to_owned(),
+            "issue one without, `openssl req -new -subj \"/O=dns-manager\" ...` say, and name it in [orchestrator.dns.tls]"
+                .to_owned(),
+        ),
         (Some(16), _) | (None, 401) => (format!("etcd does not know who asks: {said}"), credentials.to_owned()),
         (Some(7), _) | (None, 403) => (
             format!("etcd forbids reading {prefix}: {said}"),

@@ -58,6 +58,9 @@ pub(crate) struct Login {
     standing: Mutex<Standing>,
 }
 
+/// etcd takes such a certificate for a user's, whom its gateway cannot pass on.
+const COMMON_NAME: &str = "its gateway takes no client certificate with a common name (CN); use one without";
+
 /// How we stand with the backend.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Standing {
@@ -125,6 +128,8 @@ impl Login {
             Some(9) if said.contains("not enabled") => Answered::In(Standing::Open),
             Some(2 | 4 | 8 | 14) => Answered::Later(format!("logging in as `{user}` failed: {said}")),
             Some(_) => Answered::Refused(format!("the login as `{user}` is refused: {said}")),
+            // The only answer of etcd's gateway that is no JSON.
+            None if find(body, b"CommonName of client").is_some() => Answered::Refused(COMMON_NAME.to_owned()),
             None if status.is_server_error() => {
                 Answered::Later(format!("logging in as `{user}` failed: HTTP {}", status.as_u16()))
             }

@@ -18,6 +18,8 @@ use super::{Production, ZONE, identified, release, trusting};
 const EVERYTHING: &str = "dns_manager_host=trace,dns_manager_orchestrator=trace,hyper=trace,hyper_util=trace,rustls=trace,\
                           wasmtime_wasi_http=trace,h2=trace,mio=trace";
 
+const NO_COMMON_NAME: &str = "its gateway takes no client certificate with a common name (CN); use one without";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_five_calls_work_on_three_members_with_tls_and_a_user() {
     let Some(site) = Production::start().await else { return };
@@ -96,6 +98,10 @@ async fn what_does_not_fit_is_named_exactly() {
     let foreign = stranger.issue(&["client.example.com"]);
     let foreign_identity =
         trusting(&site.cluster).identity(foreign.certificate.as_bytes(), foreign.key.as_bytes()).unwrap();
+    let named = site.cluster.authority.issue_named("dns", &["client.example.com"]);
+    let named_identity = || {
+        trusting(&site.cluster).identity(named.certificate.as_bytes(), named.key.as_bytes()).expect("a key of its own")
+    };
     let other_roots = dns_manager_host::Tls::default().authorities(stranger.pem.as_bytes()).unwrap();
     let member = site.cluster.addresses()[0];
     let port = member.port();
@@ -141,6 +147,16 @@ async fn what_does_not_fit_is_named_exactly() {
                 "the backend cannot be trusted: {member}: it does not accept our client certificate: it does not know \
                  who issued it"
             ),
+        ),
+        (
+            one(format!("https://{member}")).tls(named_identity()),
+            "denied",
+            format!("etcd says: {NO_COMMON_NAME}"),
+        ),
+        (
+            site.settings().backend([format!("https://{member}")]).tls(named_identity()),
+            "misconfigured",
+            NO_COMMON_NAME.replace("its", "etcd's"),
         ),
         (
             site.settings().backend([format!("http://{member}")]),
