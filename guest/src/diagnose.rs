@@ -37,6 +37,8 @@ const CHUNK: u32 = 1_000;
 const MOST_VALUES: usize = 50_000;
 /// Bad values that are named.
 const SHOWN: usize = 3;
+/// Characters that are shown of somebody else's text.
+const EXCERPT: usize = 120;
 /// A longer key is not written into a command.
 const LONGEST_IN_COMMAND: usize = 200;
 /// What to do where etcd has no quorum.
@@ -513,6 +515,10 @@ fn explain_fault(url: &str, fault: HttpFault) -> (String, String) {
         HttpFault::NotTrusted(why) if url.starts_with("http://") => {
             (format!("{url} takes HTTPS only: {}", excerpt(&why)), https_instead(url))
         }
+        HttpFault::NotTrusted(why) if why.contains("its certificate is for") => (
+            format!("no trusted connection to {url}: {}", excerpt(&why)),
+            "name the host as its certificate does, in coredns_url in [orchestrator.dns]".to_owned(),
+        ),
         HttpFault::NotTrusted(why) => (
             format!("no trusted connection to {url}: {}", excerpt(&why)),
             "set ca, certificate and key in [orchestrator.dns.tls]; `openssl s_client -connect HOST:PORT` shows the \
@@ -641,8 +647,8 @@ fn is_before_3_4(version: &str) -> bool {
 
 /// Text from outside, as it may stand in a line.
 fn excerpt(text: &str) -> String {
-    let mut short: String = text.trim().chars().take(80).flat_map(char::escape_debug).collect();
-    if text.trim().chars().nth(80).is_some() {
+    let mut short: String = text.trim().chars().take(EXCERPT).flat_map(char::escape_debug).collect();
+    if text.trim().chars().nth(EXCERPT).is_some() {
         short.push_str("...");
     }
     short

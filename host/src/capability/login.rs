@@ -2,7 +2,7 @@
 //!
 //! The host, not the plugin, logs in: at etcd's gateway, `POST
 //! /v3/auth/authenticate`, whose answer is a token that goes, raw, into the
-//! header `authorization` of the plugin's requests. A token is renewed when
+//! header `authorization` of the plugin's requests below `/v3/`. A token is renewed when
 //! the backend no longer knows it, and the request sent once more: a refusal
 //! of the token says that it was not carried out.
 //!
@@ -211,6 +211,12 @@ pub(crate) fn is_stale(status: StatusCode, body: &[u8]) -> bool {
         Some(3) => said.contains("user name is empty") || said.contains("revision of auth store is old"),
         _ => status == StatusCode::UNAUTHORIZED,
     }
+}
+
+/// Whether this path needs a token. `/version` does not: a backend that lets
+/// nobody log in, for want of a quorum say, still tells what it is.
+pub(crate) fn is_wanted(path: &str) -> bool {
+    path.starts_with("/v3/")
 }
 
 /// Whether a plugin may ask for this path while the host is logged in: not to
