@@ -509,6 +509,10 @@ fn explain_fault(url: &str, fault: HttpFault) -> (String, String) {
                 url.replacen("https://", "http://", 1)
             ),
         ),
+        HttpFault::NotSent(why) if why.contains("in time") => (
+            format!("{url} was not reached: {}", excerpt(&why)),
+            format!("start etcd and all of its members, for it serves nobody while it waits for them, or {correct}"),
+        ),
         HttpFault::NotSent(why) => {
             (format!("{url} was not reached: {}", excerpt(&why)), format!("start etcd, or {correct}"))
         }
