@@ -224,7 +224,7 @@ fn surely_not_written(error: &Error) -> bool {
     }
 }
 
-fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
+pub(crate) fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
     Asked { name: name.to_owned(), record_type, ttl: ttl.map(|ttl| ttl.seconds().into()), ..Asked::default() }
 }
 
@@ -233,7 +233,11 @@ pub(crate) fn with_values(asked: Asked, data: &[Rdata]) -> Asked {
 }
 
 /// Reads all values of a set; it stands or falls as a whole, and each value says why.
-fn parse_values(asked: &Asked, record_type: Option<RecordType>, texts: &[String]) -> Result<Vec<Rdata>, Vec<Outcome>> {
+pub(crate) fn parse_values(
+    asked: &Asked,
+    record_type: Option<RecordType>,
+    texts: &[String],
+) -> Result<Vec<Rdata>, Vec<Outcome>> {
     let Some(record_type) = record_type else {
         // Command line and REST have no way to give values without a type.
         return Ok(Vec::new());
@@ -260,7 +264,7 @@ fn refuse_all(set: &RecordSet, ttl: Option<i64>, message: &str) -> Vec<Outcome> 
     outcomes
 }
 
-fn first_message(outcomes: &[Outcome]) -> &str {
+pub(crate) fn first_message(outcomes: &[Outcome]) -> &str {
     outcomes.iter().find_map(|outcome| outcome.reason.as_ref()).map_or("", |reason| &reason.message)
 }
 

@@ -36,6 +36,7 @@ impl Api {
         let service = Service {
             dns: dns.clone(),
             registry: Registry::new(dns.clone(), ttl),
+            desired: Desired::new(dns.clone(), ttl, ["example.com"]),
             lifecycle: Lifecycle::new(dns.clone(), Kind::Static.provider(), inventory, policy),
             instance: Uuid::now_v7(),
         };
