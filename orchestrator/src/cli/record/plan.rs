@@ -27,12 +27,12 @@ pub(super) fn text(plan: &Plan, zones: &Zones, colour: Colour) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "Plan: {}.", plan.summary);
     if plan.kept > 0 {
-        let (sets, belong) = if plan.kept == 1 { ("record set", "belongs") } else { ("record sets", "belong") };
-        let _ = writeln!(
-            text,
-            "{} {sets} that the file lacks {belong} to servers and stay; delete the servers instead.",
-            plan.kept
-        );
+        let (sets, belong) = if plan.kept == 1 {
+            ("record set", "belongs to a server and stays; delete the server instead.")
+        } else {
+            ("record sets", "belong to servers and stay; delete the servers instead.")
+        };
+        let _ = writeln!(text, "{} {sets} that the file lacks {belong}", plan.kept);
     }
     text
 }
