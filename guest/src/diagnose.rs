@@ -37,8 +37,12 @@ const CHUNK: u32 = 1_000;
 const MOST_VALUES: usize = 50_000;
 /// Bad values that are named.
 const SHOWN: usize = 3;
+/// Characters that are shown of somebody else's text.
+const EXCERPT: usize = 120;
 /// A longer key is not written into a command.
 const LONGEST_IN_COMMAND: usize = 200;
+/// What to do where etcd has no quorum.
+const START_MEMBERS: &str = "etcdctl endpoint health --cluster; start the missing members";
 /// CoreDNS's `path`, when the settings cannot be read.
 const DEFAULT_PATH: &str = "skydns";
 
@@ -180,6 +184,13 @@ impl Diagnosis<'_> {
         let timeout = self.time(READ_TIMEOUT)?;
         let reply = match self.ports.http().send("/v3/kv/range", Some(body.to_string().as_bytes()), timeout) {
             Ok(reply) => reply,
+            // It answered `/version`, for which it needs no other member.
+            Err(HttpFault::Lost(why)) => {
+                let saw =
+                    format!("etcd does not answer a read: it has no quorum, or it is overloaded: {}", excerpt(&why));
+                self.add("backend-gateway", Level::Fail, saw, START_MEMBERS);
+                return Some(None);
+            }
             Err(fault) => {
                 let url = self.url.clone().unwrap_or_default();
                 let (saw, remedy) = explain_fault(&url, fault);
@@ -504,6 +515,10 @@ fn explain_fault(url: &str, fault: HttpFault) -> (String, String) {
         HttpFault::NotTrusted(why) if url.starts_with("http://") => {
             (format!("{url} takes HTTPS only: {}", excerpt(&why)), https_instead(url))
         }
+        HttpFault::NotTrusted(why) if why.contains("its certificate is for") => (
+            format!("no trusted connection to {url}: {}", excerpt(&why)),
+            "name the host as its certificate does, in coredns_url in [orchestrator.dns]".to_owned(),
+        ),
         HttpFault::NotTrusted(why) => (
             format!("no trusted connection to {url}: {}", excerpt(&why)),
             "set ca, certificate and key in [orchestrator.dns.tls]; `openssl s_client -connect HOST:PORT` shows the \
@@ -549,15 +564,19 @@ fn explain_refusal(prefix: &str, reply: &HttpReply, body: Option<&Value>) -> (St
         (Some(3), _) if said.contains("user name is empty") => {
             ("etcd wants a user and a password".to_owned(), credentials.to_owned())
         }
+        _ if said.contains("common name (CN)") || said.contains("CommonName of client") => (
+            "etcd's gateway takes no client certificate with a common name (CN)".to_owned(),
+            "issue one without, `openssl req -new -subj \"/O=dns-manager\" ...` say, and name it in [orchestrator.dns.tls]"
+                .to_owned(),
+        ),
         (Some(16), _) | (None, 401) => (format!("etcd does not know who asks: {said}"), credentials.to_owned()),
         (Some(7), _) | (None, 403) => (
             format!("etcd forbids reading {prefix}: {said}"),
             format!("etcdctl role grant-permission ROLE --prefix=true readwrite {prefix}"),
         ),
-        (Some(2 | 14), _) => (
-            format!("etcd cannot read, it has no quorum or no leader: {said}"),
-            "etcdctl endpoint health --cluster; start the missing members".to_owned(),
-        ),
+        (Some(2 | 14), _) => {
+            (format!("etcd cannot read, it has no quorum or no leader: {said}"), START_MEMBERS.to_owned())
+        }
         (Some(8), _) => (format!("etcd is overloaded: {said}"), "etcdctl endpoint status --cluster".to_owned()),
         (None, 404) => (
             "etcd's gateway is off: /v3/kv/range is not found".to_owned(),
@@ -628,8 +647,8 @@ fn is_before_3_4(version: &str) -> bool {
 
 /// Text from outside, as it may stand in a line.
 fn excerpt(text: &str) -> String {
-    let mut short: String = text.trim().chars().take(80).flat_map(char::escape_debug).collect();
-    if text.trim().chars().nth(80).is_some() {
+    let mut short: String = text.trim().chars().take(EXCERPT).flat_map(char::escape_debug).collect();
+    if text.trim().chars().nth(EXCERPT).is_some() {
         short.push_str("...");
     }
     short

@@ -84,8 +84,7 @@ impl Lifecycle {
     ///
     /// The request can never succeed, or the name is taken.
     pub async fn create(&self, hostname: &str, addresses: &[IpAddr]) -> Result<Workflow, Error> {
-        let hostname = self.0.policy.hostname(hostname)?;
-        self.0.provider.check(addresses).map_err(|source| Error::Request { hostname: hostname.clone(), source })?;
+        let hostname = self.check(hostname, addresses)?;
         let mut distinct = Vec::new();
         for address in addresses {
             if !distinct.contains(address) {
@@ -98,6 +97,19 @@ impl Lifecycle {
             return Err(Error::Exists(server.hostname));
         }
         Ok(Workflow { parts: Arc::clone(&self.0), server, _busy: busy })
+    }
+
+    /// Reads a request to create a server, and does nothing.
+    ///
+    /// # Errors
+    ///
+    /// It can never succeed.
+    pub fn check(&self, hostname: &str, addresses: &[IpAddr]) -> Result<HostName, Error> {
+        let hostname = self.0.policy.hostname(hostname)?;
+        match self.0.provider.check(addresses) {
+            Ok(()) => Ok(hostname),
+            Err(source) => Err(Error::Request { hostname, source }),
+        }
     }
 
     /// Takes up a server; running the workflow deletes it.

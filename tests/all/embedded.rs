@@ -3,9 +3,9 @@
 mod commands;
 mod desired;
 mod facts;
-#[cfg(feature = "soak")]
+#[cfg(feature = "live")]
 mod gateway;
-#[cfg(feature = "soak")]
+#[cfg(feature = "live")]
 mod names;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -161,6 +161,7 @@ fn what_the_gateway_refuses_has_its_remedy() {
             "[orchestrator.dns.credentials]",
         ),
         (401, r#"{"code":16,"message":"etcdserver: invalid auth token"}"#, "[orchestrator.dns.credentials]"),
+        (400, "CommonName of client sending a request against gateway will be ignored\n", "issue one without"),
         (
             403,
             r#"{"code":7,"message":"etcdserver: permission denied"}"#,
