@@ -264,7 +264,7 @@ fn refuse_all(set: &RecordSet, ttl: Option<i64>, message: &str) -> Vec<Outcome> 
     outcomes
 }
 
-pub(crate) fn first_message(outcomes: &[Outcome]) -> &str {
+fn first_message(outcomes: &[Outcome]) -> &str {
     outcomes.iter().find_map(|outcome| outcome.reason.as_ref()).map_or("", |reason| &reason.message)
 }
 

@@ -193,7 +193,7 @@ mod tests {
         let as_yaml = File::parse("f", yaml(std::slice::from_ref(&set)).as_bytes()).unwrap();
         let as_json = File::parse("f", &serde_json::to_vec(&[&set]).unwrap()).unwrap();
 
-        assert_eq!(as_yaml.sets, [set.clone()]);
-        assert_eq!(as_json.sets, [set]);
+        let expected = std::slice::from_ref(&set);
+        assert_eq!((as_yaml.sets.as_slice(), as_json.sets.as_slice()), (expected, expected));
     }
 }

@@ -105,13 +105,19 @@ fn text(octets: &[u8]) -> Result<&str, Problem> {
 const KEYS: [&str; 5] = ["name", "record_type", "ttl", "values", "resource"];
 const FORM: &str = "a record set, such as {name: web-01.example.com, record_type: A, ttl: 300, values: [192.168.1.10]}";
 
+/// An item that was read.
+struct Seen {
+    resource: Option<String>,
+    ttl: Option<i64>,
+    place: Place,
+}
+
 /// A file that is being read.
 #[derive(Default)]
 struct Reading {
     sets: Vec<Set>,
     places: BTreeMap<Key, Place>,
-    /// Each set (by name, type and resource), and where it begins.
-    seen: BTreeMap<Key, Vec<(Option<String>, Option<i64>, Place)>>,
+    seen: BTreeMap<Key, Vec<Seen>>,
     /// They make the file unusable.
     problems: Vec<Problem>,
     /// They stop one set each, unless the file is unusable.
@@ -194,17 +200,17 @@ impl Reading {
         let key = set.key();
         let earlier = self.seen.entry(key.clone()).or_default();
         let what = format!("{} {}", key.name(), set.record_type);
-        if let Some((_, _, first)) = earlier.iter().find(|(resource, ..)| *resource == set.resource) {
-            let message = format!("{what} is in line {} already: give all of its values there", first.line);
+        if let Some(first) = earlier.iter().find(|seen| seen.resource == set.resource) {
+            let message = format!("{what} is in line {} already: give all of its values there", first.place.line);
             return self.wrong(place, message);
         }
-        if let Some((_, ttl, first)) = earlier.iter().find(|(_, ttl, _)| *ttl != set.ttl) {
-            let other = ttl.map_or_else(|| "no ttl".to_owned(), |ttl| format!("ttl {ttl}"));
-            let message =
-                format!("{what} has {other} in line {}, and a record set has one: write the same here", first.line);
+        if let Some(first) = earlier.iter().find(|seen| seen.ttl != set.ttl) {
+            let other = first.ttl.map_or_else(|| "no ttl".to_owned(), |ttl| format!("ttl {ttl}"));
+            let line = first.place.line;
+            let message = format!("{what} has {other} in line {line}, and a record set has one: write the same here");
             return self.wrong(place, message);
         }
-        earlier.push((set.resource.clone(), set.ttl, place));
+        earlier.push(Seen { resource: set.resource.clone(), ttl: set.ttl, place });
         // Where several items make one set, the one that has something wrong counts.
         let known = self.places.entry(key).or_insert(shown);
         if shown != place {

@@ -31,8 +31,8 @@ enum Wish {
     Put(Vec<contract::Change>),
     /// These values go.
     Delete(contract::Change),
-    /// It cannot be put into the contract's words.
-    Refused(Vec<Outcome>),
+    /// It cannot be put into the contract's words; why, in all, and for each value.
+    Refused(Reason, Vec<Outcome>),
 }
 
 /// What the component decided.
@@ -54,26 +54,29 @@ impl Item {
         let texts: Vec<String> = parts.iter().flat_map(|part| part.values.clone()).collect();
         let mut asked = registry::asked(&name, Some(record_type), None);
         asked.ttl = Some(asked_ttl.unwrap_or(ttl.seconds().into()));
-        let refused = |asked: Asked, outcomes| Self {
+        let refused = |asked, why, outcomes| Self {
             key: key.clone(),
             asked,
-            wish: Wish::Refused(outcomes),
+            wish: Wish::Refused(why, outcomes),
             decided: None,
             replanned: None,
         };
         let ttl = match asked_ttl.map_or(Ok(ttl), Ttl::try_from) {
             Ok(ttl) => ttl,
             Err(error) => {
+                let why = Reason::invalid(error.to_string());
                 asked.values = texts;
-                let outcomes = asked.all(Status::Refused, Some(Reason::invalid(error.to_string())));
-                return refused(asked, outcomes);
+                let outcomes = asked.all(Status::Refused, Some(why.clone()));
+                return refused(asked, why, outcomes);
             }
         };
         let data = match registry::parse_values(&asked, Some(record_type), &texts) {
             Ok(data) => data,
             Err(outcomes) => {
+                let wrong = texts.iter().find_map(|text| value::parse(record_type, text).err());
+                let why = Reason::invalid(wrong.map(|error| error.to_string()).unwrap_or_default());
                 asked.values = texts;
-                return refused(asked, outcomes);
+                return refused(asked, why, outcomes);
             }
         };
         let asked = registry::with_values(asked, &data);
@@ -151,7 +154,7 @@ impl Item {
         match &self.wish {
             Wish::Put(steps) => steps,
             Wish::Delete(step) => std::slice::from_ref(step),
-            Wish::Refused(_) => &[],
+            Wish::Refused(..) => &[],
         }
     }
 
@@ -214,7 +217,7 @@ impl Item {
     fn wanted(&self) -> Option<State> {
         match self.wish {
             Wish::Delete(_) => None,
-            Wish::Put(_) | Wish::Refused(_) => {
+            Wish::Put(_) | Wish::Refused(..) => {
                 Some(State { ttl: self.asked.ttl.unwrap_or_default(), values: self.asked.values.clone() })
             }
         }
@@ -223,13 +226,13 @@ impl Item {
     /// What would become of it; none: it stays as it is.
     pub(super) fn change(&self) -> Option<Change> {
         match &self.wish {
-            Wish::Refused(outcomes) => Some(Change {
+            Wish::Refused(why, _) => Some(Change {
                 action: Action::Refused,
                 name: self.key.name(),
                 record_type: self.key.record_type().to_string(),
                 before: None,
                 after: self.wanted(),
-                reason: Some(Reason::invalid(registry::first_message(outcomes))),
+                reason: Some(why.clone()),
                 warnings: Vec::new(),
             }),
             Wish::Put(_) | Wish::Delete(_) => self.decided.as_ref()?.change.clone(),
@@ -238,7 +241,7 @@ impl Item {
 
     /// The outcomes, if there is nothing to write.
     pub(super) fn rest(&self) -> Option<Vec<Outcome>> {
-        if let Wish::Refused(outcomes) = &self.wish {
+        if let Wish::Refused(_, outcomes) = &self.wish {
             return Some(outcomes.clone());
         }
         let change = self.change();

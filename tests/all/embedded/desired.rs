@@ -83,8 +83,8 @@ async fn what_is_wrong_with_a_file_is_said_all_at_once_with_status_2() {
             format!(
                 "error: records.yaml:1:3: \"record_type\" is missing: {form}\n\
                  error: records.yaml:2:3: unknown key \"record_typ\": write \"record_type\"\n\
-                 error: records.yaml:4:49: \"10.0.0.999\" is not an IPv4 address, such as 192.168.1.10\n\
-                 error: records.yaml:4:67: \"soon\" is not a TTL: write a number of seconds, such as 300, or leave ttl out\n"
+                 error: records.yaml:4:50: \"10.0.0.999\" is not an IPv4 address, such as 192.168.1.10\n\
+                 error: records.yaml:4:68: \"soon\" is not a TTL: write a number of seconds, such as 300, or leave ttl out\n"
             )
         );
         let broken = installation.run(&["record", command, "broken.json"]).await;

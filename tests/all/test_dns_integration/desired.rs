@@ -45,7 +45,7 @@ example.com
   + example.com MX ttl 3600
       + 10 mail.example.com
   + example.com TXT ttl 300
-      + 
+      + \"\"
       + v=spf1 \"mx\" -all
   + _sip._tcp.example.com SRV ttl 300
       + 10 60 5060 sip.example.com
@@ -72,7 +72,7 @@ Plan: 6 to create, 1 to update, 1 to delete, 0 unchanged.
         let applied = run(&["record", "apply", "records.yaml", "--prune"]).await.succeeded();
         assert_eq!(
             applied.stdout,
-            format!("{plan}Applied: 9 created, 1 updated, 2 deleted, 0 unchanged (records).\n"),
+            format!("{plan}Applied: 8 created, 1 updated, 2 deleted, 0 unchanged (records).\n"),
             "{applied:?}"
         );
         assert_eq!(
@@ -235,7 +235,7 @@ async fn one_bad_record_set_stops_only_itself() {
                 "{ran:?}"
             );
             for expected in [
-                "error: records.yaml:2:60: bad.example.com A",
+                "error: records.yaml:2:62: bad.example.com A",
                 "error: records.yaml:3:3: elsewhere.test A",
                 "error: records.yaml:4:3: taken.example.com A",
             ] {

@@ -76,7 +76,11 @@ fn tell(text: &mut String, change: &Change, colour: Colour) {
     let why = reason.as_ref().map(|reason| format!(": {action} ({}): {}", reason.code, reason.message));
     let line = format!("{mark} {name} {record_type}{ttl}{}", why.unwrap_or_default());
     let _ = writeln!(text, "  {}", painted(ink, &printable(&line), colour));
-    let values = |state: &Option<State>| state.as_ref().map(|state| state.values.clone()).unwrap_or_default();
+    // An empty text would not be seen.
+    let shown = |value: &String| if value.is_empty() { "\"\"".to_owned() } else { value.clone() };
+    let values = |state: &Option<State>| -> Vec<String> {
+        state.iter().flat_map(|state| state.values.iter().map(shown)).collect()
+    };
     let (before, after) = (values(before), values(after));
     if action.is_written() {
         for value in before.iter().filter(|value| !after.contains(value)) {
