@@ -78,9 +78,9 @@ Plan: 6 to create, 1 to update, 1 to delete, 0 unchanged.
         assert_eq!(
             site.coredns.ask("www.example.com", "A").await.answers,
             [
+                "www.example.com. 300 CNAME web-01.example.com.",
                 "web-01.example.com. 60 A 192.168.1.10",
                 "web-01.example.com. 60 A 192.168.1.11",
-                "www.example.com. 300 CNAME web-01.example.com.",
             ]
         );
 

@@ -12,13 +12,9 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    /// For so many record sets.
+    /// For so many record sets; drawn if somebody reads standard error.
     pub(super) fn new(label: &'static str, sets: usize, is_read: bool) -> Self {
         let target = if is_read && sets >= MANY { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self::on(target, label, sets)
-    }
-
-    fn on(target: ProgressDrawTarget, label: &'static str, sets: usize) -> Self {
         let bar = ProgressBar::with_draw_target(Some(u64::try_from(sets).unwrap_or(u64::MAX)), target);
         let form = "{prefix} {wide_bar} {human_pos} of {human_len} record sets, {eta} left";
         // The form is a constant; without it the bar has its own.

@@ -355,3 +355,25 @@ impl Made<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::{Environment, Terminal};
+
+    fn colour_of(stdout: bool, variables: &[(&str, &str)]) -> Colour {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let terminal = Terminal { stdout, ..Terminal::default() };
+        let environment = Environment { variables, terminal, ..Environment::default() };
+        colour(&Settings { file: None, environment: &environment })
+    }
+
+    #[test]
+    fn colours_are_for_terminals_and_for_who_wants_them() {
+        assert_eq!(colour_of(true, &[("TERM", "xterm")]), Colour::Always);
+        assert_eq!(colour_of(true, &[("TERM", "dumb")]), Colour::Never);
+        assert_eq!(colour_of(true, &[("NO_COLOR", "1")]), Colour::Never);
+        assert_eq!(colour_of(true, &[("NO_COLOR", "")]), Colour::Always);
+        assert_eq!(colour_of(false, &[("TERM", "xterm")]), Colour::Never);
+    }
+}
