@@ -124,8 +124,11 @@ impl Desired {
         let ours = if options.prune { self.ours().await? } else { Vec::new() };
         let (lacking, kept) = lacking(&ours, &wanted);
         items.extend(lacking.into_iter().map(|(key, entries)| Item::delete(key, &entries)));
-        // Names whole, and what goes before what comes: an alias makes room for addresses.
-        items.sort_by(Item::order);
+        // Names whole, and what goes before what comes: an alias makes room for addresses. Aliases come last, so that one that is
+        // turned round finds the other gone.
+        let aliases: BTreeSet<String> =
+            items.iter().filter(|item| item.is_new_alias()).map(|item| item.key().name()).collect();
+        items.sort_by_cached_key(|item| (aliases.contains(&item.key().name()), item.order()));
 
         let all: Vec<usize> = (0..items.len()).collect();
         self.decide(&mut items, &all, observer).await?;
@@ -187,7 +190,10 @@ impl Desired {
                 first.warnings.push(why.clone());
             }
         }
-        outcomes.into_values().flatten().collect()
+        let key = |index: &usize| items.get(*index).map(Item::key);
+        let mut outcomes: Vec<_> = outcomes.into_iter().collect();
+        outcomes.sort_by(|(one, _), (other, _)| key(one).cmp(&key(other)));
+        outcomes.into_iter().flat_map(|(_, told)| told).collect()
     }
 
     /// What is ours, as record sets that can be applied again.

@@ -1,7 +1,5 @@
 //! One record set on its way: what is asked for it, what the component decided, what became of it. Pure.
 
-use std::cmp::Ordering;
-
 use dns_manager_host::Error;
 use dns_manager_host::contract::{
     self as contract, Action as Ask, Code, Entry, Outcome as Answer, Reason as Why, RecordSet, Selector, Status as Word,
@@ -10,7 +8,7 @@ use dns_manager_host::contract::{
 use super::plan::{Action, Change, State};
 use super::set::{Key, Set};
 use crate::outcome::{Asked, Outcome, Reason, Status};
-use crate::record::{Ttl, value};
+use crate::record::{RecordType, Ttl, value};
 use crate::registry;
 
 /// The id of no server: what selects it selects nothing, so that the state of a set is told and nothing else happens.
@@ -116,13 +114,14 @@ impl Item {
     }
 
     /// By name; at one name, what goes before what comes.
-    pub(super) fn order(&self, other: &Self) -> Ordering {
-        let comes = |item: &Self| !matches!(item.wish, Wish::Delete(_));
-        if self.key.is_beside(&other.key) {
-            comes(self).cmp(&comes(other)).then_with(|| self.key.cmp(&other.key))
-        } else {
-            self.key.cmp(&other.key)
-        }
+    pub(super) fn order(&self) -> (Vec<String>, bool, u16) {
+        let comes = !matches!(self.wish, Wish::Delete(_));
+        (self.key.labels().to_vec(), comes, self.key.record_type().number())
+    }
+
+    /// Whether an alias is to stand there.
+    pub(super) fn is_new_alias(&self) -> bool {
+        matches!(self.wish, Wish::Put(_)) && self.key.record_type() == RecordType::CNAME
     }
 
     /// What to ask the component in a dry run: which state the set is in, then the changes.

@@ -1,5 +1,7 @@
 //! A record set as a file wants it, and the order in which sets are told.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::record::{RecordType, value};
@@ -40,14 +42,20 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// However the name is spelt: a set that the file has is never taken for one that it lacks.
     pub(crate) fn new(name: &str, record_type: RecordType) -> Self {
-        let name = value::name_text(name);
+        let name = value::name_text(&unescaped(&ascii(name)));
         Self { labels: name.rsplit('.').map(str::to_owned).collect(), number: record_type.number() }
     }
 
     /// Whether both are about one name.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.labels == other.labels
+    }
+
+    /// From the root down.
+    pub(crate) fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     pub(crate) fn record_type(&self) -> RecordType {
@@ -58,6 +66,39 @@ impl Key {
     pub(crate) fn name(&self) -> String {
         self.labels.iter().rev().map(String::as_str).collect::<Vec<_>>().join(".")
     }
+}
+
+/// Letters beyond ASCII as the component stores them (UTS 46); what is no such name is its to refuse.
+fn ascii(name: &str) -> Cow<'_, str> {
+    if name.is_ascii() {
+        return Cow::Borrowed(name);
+    }
+    idna::domain_to_ascii_cow(name.as_bytes(), idna::AsciiDenyList::EMPTY).unwrap_or(Cow::Borrowed(name))
+}
+
+/// A name without escapes (RFC 1035 5.1) that it needs not: those of characters that stand in names of records.
+fn unescaped(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let digits = after.get(..3).filter(|digits| digits.bytes().all(|octet| octet.is_ascii_digit()));
+        let octet = digits.and_then(|digits| digits.parse::<u8>().ok()).map(char::from);
+        let escaped = octet.or_else(|| after.chars().next());
+        let length = if digits.is_some() { 3 } else { escaped.map_or(0, char::len_utf8) };
+        match escaped {
+            Some(character) if character.is_ascii_alphanumeric() || matches!(character, '-' | '_') => {
+                plain.push(character)
+            }
+            _ => {
+                plain.push('\\');
+                plain.push_str(after.get(..length).unwrap_or_default());
+            }
+        }
+        rest = after.get(length..).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    plain
 }
 
 mod type_as_text {
@@ -97,5 +138,19 @@ mod tests {
             told,
             ["example.com MX", "example.com TXT", "b.example.com A", "a.b.example.com A", "a.example.org A"]
         );
+    }
+
+    #[test]
+    fn a_name_has_one_key_however_it_is_spelt() {
+        for (spelt, name) in [
+            ("B\u{fc}cher.Example.com.", "xn--bcher-kva.example.com"),
+            ("\\119eb-\\0491.exa\\mple.com", "web-11.example.com"),
+            ("a\\.b.example.com", "a\\.b.example.com"),
+            ("a\\032b.example.com", "a\\032b.example.com"),
+            ("a\\", "a\\"),
+            ("web 01\u{fffd}.example.com", "web 01\u{fffd}.example.com"),
+        ] {
+            assert_eq!(Key::new(spelt, RecordType::A).name(), name);
+        }
     }
 }

@@ -253,6 +253,40 @@ async fn one_bad_record_set_stops_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alias_is_turned_round_and_a_name_may_be_spelt_otherwise() {
+    on_every_etcd(ZONES, async |site| {
+        let installation = Installation::of(site);
+        installation.write(
+            "one.yaml",
+            "- {name: a.example.com, record_type: CNAME, values: [z.example.com]}
+- {name: z.example.com, record_type: A, values: [10.0.0.1]}
+- {name: B\u{fc}cher.Example.com., record_type: A, values: [10.0.0.2]}
+",
+        );
+        installation.write(
+            "other.yaml",
+            "- {name: z.example.com, record_type: CNAME, values: [a.example.com]}
+- {name: a.example.com, record_type: A, values: [10.0.0.1]}
+- {name: '\\120n--bcher-kva.example.com', record_type: A, values: [10.0.0.2]}
+",
+        );
+        for file in ["one.yaml", "other.yaml", "one.yaml"] {
+            let applied = installation.run(&["record", "apply", file, "--prune"]).await;
+            assert_eq!((applied.status, applied.stderr.as_str()), (0, ""), "{applied:?}");
+            let written = site.tree().await;
+            let again = installation.run(&["record", "apply", file, "--prune"]).await.succeeded();
+            assert!(again.stdout.starts_with("Nothing to do"), "{again:?}");
+            assert_eq!(site.tree().await, written);
+        }
+        assert_eq!(
+            site.coredns.ask("xn--bcher-kva.example.com", "A").await.answers,
+            ["xn--bcher-kva.example.com. 300 A 10.0.0.2"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_set_that_changed_in_between_is_planned_again_and_shown() {
     on_every_etcd(ZONES, async |site| {
         let manager = app::manager(site).await;
