@@ -56,6 +56,7 @@ pub fn router(service: Service) -> Router {
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
     Router::new()
         .nest("/api/v1/dns/records", records)
+        .merge(files)
         .route("/api/v1/dns/export", get(desired::export))
         .nest("/api/v1/servers", servers)
         .route("/healthz", get(health::healthz))
@@ -63,7 +64,6 @@ pub fn router(service: Service) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .merge(files)
         .with_state(service)
 }
 

@@ -311,6 +311,11 @@ async fn a_file_is_json_or_yaml_and_what_is_wrong_with_a_request_is_said() {
 
     let (status, planned) = send("plan", "application/yaml; charset=utf-8", yaml).await;
     assert_eq!((status, &planned["data"]["summary"]["create"]), (200, &json!(1)), "{planned}");
+    // More than other bodies may have.
+    let padded = format!("# {}\n{yaml}", "x".repeat(2 * MAX_BODY_BYTES));
+    assert_eq!(send("plan", "application/yaml", &padded).await.0, 200);
+    let (status, answer) = api.get("/api/v1/dns/plan").await;
+    assert_eq!((status, code(&answer)), (405, "method-not-allowed"));
     let (status, answer) = send("apply", "text/plain", yaml).await;
     assert_eq!((status, code(&answer)), (415, "unsupported-media-type"));
     for (path, body, expected) in [

@@ -329,7 +329,7 @@ fn warnings(state: &Answer, steps: &[Answer]) -> Vec<Reason> {
     let goes = |entry: &Entry| {
         let server = entry.resource.as_ref().filter(|_| !stays(entry))?;
         let message =
-            format!("`{}` belongs to the server `{server}`, which still is what it was", value::to_text(&entry.data));
+            format!("`{}` belongs to the server `{server}`, and would go from its name", value::to_text(&entry.data));
         Some(Reason { code: "of-server".to_owned(), message })
     };
     let said = steps.iter().flat_map(|step| &step.warnings).map(Reason::from);

@@ -335,6 +335,20 @@ async fn what_came_beside_what_is_pruned_stays_and_what_a_server_got_too() {
 }
 
 #[tokio::test]
+async fn a_set_in_the_file_is_exactly_that_and_values_of_servers_that_go_are_pointed_out() {
+    let shelf = Shelf::with(&[entry("a.example.com", "192.0.2.1", 300, Some("s1"))]);
+    let desired = desired(&shelf);
+
+    let planned = desired.plan(&[set("a.example.com", &["192.0.2.2"])], PRUNE, &mut ()).await.unwrap();
+    let warnings = planned.plan().changes[0].warnings.clone();
+    desired.apply(planned, &mut ()).await;
+
+    let message = "`192.0.2.1` belongs to the server `s1`, and would go from its name".to_owned();
+    assert_eq!(warnings, [Reason { code: "of-server".to_owned(), message }]);
+    assert_eq!(shelf.stored(), ["a.example.com 192.0.2.2 300 -"]);
+}
+
+#[tokio::test]
 async fn a_plan_that_differs_from_the_one_that_was_shown_says_so() {
     let shelf = Shelf::with(&[entry("a.example.com", "192.0.2.1", 300, None)]);
     let desired = desired(&shelf);

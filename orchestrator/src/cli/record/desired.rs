@@ -20,17 +20,20 @@ use crate::remote::Remote;
 const PLAN_HELP: &str = "The file is YAML or JSON, a list of record sets; ttl may be left out:
   - {name: web-01.example.com, record_type: A, ttl: 300, values: [192.168.1.10]}
 
-Marks: + comes, ~ changes, - goes, ! cannot be. Exit status 0 whether or not there is something to change, 1 if a record set cannot
-become what the file says or too much would be deleted, 2 if the file cannot be used.
+Marks: + comes, ~ changes, - goes, ! cannot be.
+Exit status: 0 whether or not there is something to change; 1 if a record set cannot become what the file says, or too much would be \
+deleted; 2 if the file cannot be used.
 
 Examples:
   dns-manager record plan records.yaml
   dns-manager record plan records.yaml --prune --output json";
 
-const APPLY_HELP: &str = "What is applied is what was planned: a set that changed in between is planned again and shown. Each record set is
-applied or not by itself. Values that belong to servers are never pruned: they go with their server. A plan that deletes record sets
-of more than 30 % of a zone's names is refused, in zones of 10 names and more; --max-deletes says otherwise.
-Exit status 0 if all is as the file says, 1 if something is not, 2 if the file cannot be used.
+const APPLY_HELP: &str = "What is applied is what was planned; a set that changed in between is planned again and shown.
+Each record set is applied or not by itself.
+Values that belong to servers are never pruned: they go with their server.
+A plan that deletes record sets of more than 30 % of a zone's names is refused, in zones of 10 names and more, unless --max-deletes \
+allows it.
+Exit status: 0 if all is as the file says, 1 if something is not, 2 if the file cannot be used.
 
 Examples:
   dns-manager record apply records.yaml
