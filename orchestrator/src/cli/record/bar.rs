@@ -15,6 +15,10 @@ impl Bar {
     /// For so many record sets; drawn if somebody reads standard error.
     pub(super) fn new(label: &'static str, sets: usize, is_read: bool) -> Self {
         let target = if is_read && sets >= MANY { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self::on(target, label, sets)
+    }
+
+    fn on(target: ProgressDrawTarget, label: &'static str, sets: usize) -> Self {
         let bar = ProgressBar::with_draw_target(Some(u64::try_from(sets).unwrap_or(u64::MAX)), target);
         let form = "{prefix} {wide_bar} {human_pos} of {human_len} record sets, {eta} left";
         // The form is a constant; without it the bar has its own.
@@ -50,5 +54,73 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
+    use super::*;
+
+    /// A terminal that keeps what is written.
+    #[derive(Clone, Debug, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.write_str("<clear>")
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_tells_how_far_it_is_and_leaves_nothing() {
+        let screen = Screen::default();
+        let bar = Bar::on(ProgressDrawTarget::term_like(Box::new(screen.clone())), "applying", 10_000);
+
+        bar.advanced(2_500, 10_000);
+        bar.0.tick();
+        drop(bar);
+
+        let seen = screen.0.lock().unwrap().clone();
+        assert!(seen.contains("applying ========> "), "{seen:?}");
+        assert!(seen.contains(" 2,500 of 10,000 record sets, "), "{seen:?}");
+        assert!(seen.ends_with("<clear>"), "{seen:?}");
     }
 }
