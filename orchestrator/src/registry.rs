@@ -224,7 +224,7 @@ fn surely_not_written(error: &Error) -> bool {
     }
 }
 
-fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
+pub(crate) fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
     Asked { name: name.to_owned(), record_type, ttl: ttl.map(|ttl| ttl.seconds().into()), ..Asked::default() }
 }
 
@@ -233,7 +233,11 @@ pub(crate) fn with_values(asked: Asked, data: &[Rdata]) -> Asked {
 }
 
 /// Reads all values of a set; it stands or falls as a whole, and each value says why.
-fn parse_values(asked: &Asked, record_type: Option<RecordType>, texts: &[String]) -> Result<Vec<Rdata>, Vec<Outcome>> {
+pub(crate) fn parse_values(
+    asked: &Asked,
+    record_type: Option<RecordType>,
+    texts: &[String],
+) -> Result<Vec<Rdata>, Vec<Outcome>> {
     let Some(record_type) = record_type else {
         // Command line and REST have no way to give values without a type.
         return Ok(Vec::new());

@@ -121,6 +121,10 @@ impl FakeState {
 }
 
 impl Dns for FakeDns {
+    fn max_items(&self) -> usize {
+        1000
+    }
+
     fn apply(&self, changes: Vec<Change>, _: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
         let mut state = self.lock();
         let answer = state

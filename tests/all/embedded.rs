@@ -1,6 +1,7 @@
 //! The embedded default against what it stands in for: the measured facts, the real CoreDNS, the real etcd.
 
 mod commands;
+mod desired;
 mod facts;
 #[cfg(feature = "live")]
 mod gateway;

@@ -4,11 +4,13 @@
 //! installs. [`facts`] proves the support library; [`layout`], [`records`] and
 //! [`random`] write through the component and ask CoreDNS, [`verification`] has
 //! the component ask; [`foreign`] is about what others wrote, [`concurrency`]
-//! and [`faults`] about what is lost (nothing); [`servers`], [`rest`] and
-//! [`zones`] come in through the binary.
+//! and [`faults`] about what is lost (nothing); [`servers`], [`rest`],
+//! [`desired`] and [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod concurrency;
+#[cfg(feature = "live")]
+mod desired;
 #[cfg(feature = "live")]
 mod facts;
 #[cfg(feature = "live")]

@@ -81,16 +81,22 @@ impl Installation {
     /// Runs one command with more environment variables.
     pub async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = tokio::process::Command::from(self.command(arguments));
-        command.envs(variables.iter().copied()).kill_on_drop(true);
-        let output = tokio::time::timeout(Duration::from_secs(180), command.output())
-            .await
-            .unwrap_or_else(|_elapsed| panic!("`dns-manager {}` does not end", arguments.join(" ")))
-            .expect("the binary runs");
-        Ran {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).expect("the output is text"),
-            stderr: String::from_utf8(output.stderr).expect("the output is text"),
-        }
+        command.envs(variables.iter().copied());
+        finish(command, arguments).await
+    }
+
+    /// Runs one command that reads `input` from its standard input.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        let file = self.folder.path().join("input");
+        std::fs::write(&file, input).expect("the input is written");
+        let mut command = self.command(arguments);
+        command.stdin(std::fs::File::open(&file).expect("the input is there"));
+        finish(tokio::process::Command::from(command), arguments).await
+    }
+
+    /// Writes a file into the folder where commands run.
+    pub fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.folder.path().join(name), content).expect("the file is written");
     }
 
     /// Starts `serve` on a port of its own choice and waits until it says which.
@@ -166,6 +172,19 @@ impl Serving {
     /// What it printed.
     pub fn output(&self) -> String {
         self.process.output()
+    }
+}
+
+/// Waits until a command ends.
+async fn finish(mut command: tokio::process::Command, arguments: &[&str]) -> Ran {
+    let output = tokio::time::timeout(Duration::from_secs(180), command.kill_on_drop(true).output())
+        .await
+        .unwrap_or_else(|_elapsed| panic!("`dns-manager {}` does not end", arguments.join(" ")))
+        .expect("the binary runs");
+    Ran {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).expect("the output is text"),
+        stderr: String::from_utf8(output.stderr).expect("the output is text"),
     }
 }
 

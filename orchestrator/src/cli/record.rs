@@ -1,4 +1,8 @@
-//! `record list|register|update|unregister|verify`
+//! `record list|register|update|unregister|verify|plan|apply|export`
+
+mod bar;
+mod desired;
+mod plan;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +23,15 @@ use crate::verification::{Verdict, Verification};
 /// How long another command may hold the embedded store, or a service take until it answers.
 const HELD_FOR: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Commands about single records, and about whole files of them.
+#[derive(Debug, Subcommand)]
+pub(super) enum Any {
+    #[command(flatten)]
+    Records(Command),
+    #[command(flatten)]
+    Files(desired::Command),
+}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -91,8 +104,12 @@ pub(super) struct Selected {
     values: Vec<String>,
 }
 
-pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
+    let command = match command {
+        Any::Records(command) => command,
+        Any::Files(command) => return desired::run(command, &config, settings, console).await,
+    };
     let access = Access::open(&config).await?;
     if let Access::Alone { dns, .. } = &access {
         match command {

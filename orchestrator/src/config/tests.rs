@@ -24,8 +24,11 @@ impl Given {
     }
 
     fn load(&self) -> Result<Config, Error> {
-        let environment =
-            Environment { variables: self.variables.clone(), directory: self.directory.path().to_owned() };
+        let environment = Environment {
+            variables: self.variables.clone(),
+            directory: self.directory.path().to_owned(),
+            ..Default::default()
+        };
         Config::load(None, &environment)
     }
 
