@@ -40,8 +40,8 @@ enum Word {
 /// Asks the name servers for the SOA of each configured zone; gives warnings, where they do not all serve all of them.
 ///
 /// Without configured zones the component finds them out, and the embedded default serves those that are configured: then
-/// nobody is asked. The answer that counts is the one that zone discovery counts: a SOA at the zone itself, of CoreDNS's
-/// etcd plugin (its MNAME is `ns.dns.<zone>`) unless another plugin than the built-in one writes the records.
+/// nobody is asked. The answer that counts is the one that zone discovery counts: authoritative, a SOA at the zone itself, of
+/// CoreDNS's etcd plugin (its MNAME is `ns.dns.<zone>`) unless another plugin than the built-in one writes the records.
 ///
 /// # Errors
 ///
@@ -93,7 +93,9 @@ fn word(zone: &str, seen: &Seen, is_built_in: bool) -> Word {
     match (seen.rcode, soa) {
         (Some(0), Some(soa)) => {
             let mname = soa.mname.trim_end_matches('.');
-            if !is_built_in || mname.eq_ignore_ascii_case(&format!("ns.dns.{zone}")) {
+            if is_built_in && !seen.authoritative {
+                Word::Silent(format!("{server} is not authoritative for it, it forwards or caches"))
+            } else if !is_built_in || mname.eq_ignore_ascii_case(&format!("ns.dns.{zone}")) {
                 Word::Serves
             } else {
                 Word::Differs(format!("{server} serves it, but not from etcd (the MNAME of its SOA is {mname})"))
@@ -186,6 +188,14 @@ mod tests {
 
     #[test]
     fn silence_and_trouble_prove_nothing() {
+        let passed_on = Seen { authoritative: false, ..seen("a:53", Some(0), Some("ns.dns.ex.test.")) };
+        assert_eq!(
+            judged(vec![passed_on], true).unwrap().as_deref(),
+            Some(
+                "orchestrator.dns.zones: whether \"ex.test\" is served is not known: a:53 is not authoritative for it, it forwards \
+                 or caches"
+            )
+        );
         assert_eq!(
             judged(vec![seen("a:53", None, None), seen("b:53", Some(2), None)], true).unwrap().as_deref(),
             Some(
