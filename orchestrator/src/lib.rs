@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod lifecycle;
 pub mod name;
 pub mod outcome;
+mod pointer;
 pub mod provider;
 mod question;
 pub mod record;

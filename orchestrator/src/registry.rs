@@ -10,6 +10,7 @@ use dns_manager_host::contract::{Action, Change, Expectation, Filter, Rdata, Rec
 
 use crate::dns::{self, Dns};
 use crate::outcome::{Asked, Outcome, Reason, Status};
+use crate::pointer;
 use crate::record::{Record, RecordSet, RecordType, Ttl, value};
 use crate::verification::Verification;
 
@@ -21,6 +22,7 @@ const VERIFY_MARGIN: Duration = Duration::from_secs(10);
 pub struct Registry {
     dns: Arc<dyn Dns>,
     ttl: Ttl,
+    ptr: bool,
 }
 
 /// Which records to list: those that fit every field that is some.
@@ -57,7 +59,12 @@ pub struct Selection {
 impl Registry {
     /// On this DNS; `ttl` is for records that name none.
     pub fn new(dns: Arc<dyn Dns>, ttl: Ttl) -> Self {
-        Self { dns, ttl }
+        Self { dns, ttl, ptr: false }
+    }
+
+    /// With `ptr`, each A and AAAA gets its PTR.
+    pub fn with_ptr(self, ptr: bool) -> Self {
+        Self { ptr, ..self }
     }
 
     /// Lists what is registered.
@@ -158,7 +165,7 @@ impl Registry {
             })
             .collect();
         let answered =
-            if changes.is_empty() { Ok(Vec::new()) } else { self.dns.apply(changes, dns::usual_call()).await };
+            if changes.is_empty() { Ok(Vec::new()) } else { self.dns.apply(changes.clone(), dns::usual_call()).await };
         let mut answers = match &answered {
             Ok(outcomes) => outcomes.iter(),
             Err(_) => [].iter(),
@@ -173,6 +180,11 @@ impl Registry {
                     outcomes.extend(answers.next().map(|outcome| asked.expand(outcome)).unwrap_or_default());
                 }
             }
+        }
+        if self.ptr
+            && let Ok(answers) = &answered
+        {
+            pointer::follow(&*self.dns, &changes, answers, &mut outcomes).await;
         }
         outcomes
     }

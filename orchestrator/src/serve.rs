@@ -59,7 +59,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config));
     report_interrupted(&lifecycle).await;
     let service = Service {
-        registry: Registry::new(Arc::clone(&dns), config.dns.ttl),
+        registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
         desired: Desired::new(Arc::clone(&dns), config.dns.ttl, config.dns.zones.iter().map(Name::as_str)),
         lifecycle: lifecycle.clone(),
         dns,

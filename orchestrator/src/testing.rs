@@ -113,7 +113,8 @@ impl FakeState {
                 };
                 let (removed, kept) = std::mem::take(&mut self.entries).into_iter().partition(is_meant);
                 self.entries = kept;
-                outcome(Status::Deleted, removed, Vec::new())
+                let status = if removed.is_empty() { Status::Unchanged } else { Status::Deleted };
+                outcome(status, removed, Vec::new())
             }
             Action::Adopt(_) | Action::Release(_) => outcome(Status::Unchanged, Vec::new(), Vec::new()),
         }

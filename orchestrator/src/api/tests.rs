@@ -26,6 +26,7 @@ impl Api {
         let ttl = Ttl::try_from(300).unwrap();
         let policy = Policy {
             auto_register: true,
+            ptr: false,
             ttl,
             verify_timeout: Duration::from_secs(1),
             ready_timeout: Duration::from_secs(1),

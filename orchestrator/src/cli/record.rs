@@ -162,7 +162,8 @@ impl Access {
             let held = match dns::connect_now(config).await {
                 Ok(manager) => {
                     let dns: Arc<dyn Dns> = Arc::new(manager);
-                    return Ok(Self::Alone { registry: Registry::new(Arc::clone(&dns), config.dns.ttl), dns });
+                    let registry = Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr);
+                    return Ok(Self::Alone { registry, dns });
                 }
                 Err(error) if error.is_held() => error,
                 Err(error) => return Err(error.into()),

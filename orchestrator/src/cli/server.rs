@@ -197,6 +197,10 @@ fn details(server: &Server) -> String {
         rows.add(&["record", &words]);
     }
     rows.add(&["verified", verified(server)]);
+    for (nameserver, after) in &server.dns.resolvable_ms {
+        let after = after.map_or_else(|| "not yet".to_owned(), |after| format!("after {after} ms"));
+        rows.add(&["resolvable", &format!("{nameserver} {after}")]);
+    }
     for step in &server.steps {
         rows.add(&["step", &format!("{}  {step}", step.started_at)]);
     }

@@ -54,6 +54,7 @@ fn defaults_hold_where_nothing_is_set() {
     assert_eq!(config.domain, None);
     assert_eq!(config.backend()[0].to_string(), "http://localhost:2379");
     assert!(config.dns.auto_register);
+    assert!(!config.dns.ptr);
     assert_eq!(config.dns.ttl.seconds(), 300);
     assert_eq!(config.dns.zones, []);
     assert_eq!(config.dns.nameservers, ["localhost:53"]);
