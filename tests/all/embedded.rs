@@ -7,6 +7,7 @@ mod facts;
 mod gateway;
 #[cfg(feature = "live")]
 mod names;
+mod pointers;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

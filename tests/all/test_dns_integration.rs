@@ -3,9 +3,10 @@
 //! These tests need the feature `live` and both servers, which `make test`
 //! installs. [`facts`] proves the support library; [`layout`], [`records`] and
 //! [`random`] write through the component and ask CoreDNS, [`verification`] has
-//! the component ask; [`foreign`] is about what others wrote, [`concurrency`]
-//! and [`faults`] about what is lost (nothing); [`servers`], [`rest`],
-//! [`desired`] and [`zones`] come in through the binary.
+//! the component ask; [`types`] takes every record type through command line and
+//! REST, [`ipv6`] and [`pointers`] are about PTR; [`foreign`] is about what
+//! others wrote, [`concurrency`] and [`faults`] about what is lost (nothing);
+//! [`servers`], [`rest`], [`desired`] and [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod concurrency;
@@ -18,7 +19,11 @@ mod faults;
 #[cfg(feature = "live")]
 mod foreign;
 #[cfg(feature = "live")]
+mod ipv6;
+#[cfg(feature = "live")]
 mod layout;
+#[cfg(feature = "live")]
+mod pointers;
 #[cfg(feature = "live")]
 mod random;
 #[cfg(feature = "live")]
@@ -27,6 +32,8 @@ mod records;
 mod rest;
 #[cfg(feature = "live")]
 mod servers;
+#[cfg(feature = "live")]
+mod types;
 #[cfg(feature = "live")]
 mod verification;
 #[cfg(feature = "live")]
