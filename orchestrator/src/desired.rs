@@ -27,7 +27,8 @@ pub use zone::Zones;
 
 use crate::dns::{self, Dns};
 use crate::outcome::{Outcome, Reason, Status};
-use crate::record::{Ttl, value};
+use crate::pointer;
+use crate::record::{RecordType, Ttl, value};
 use crate::registry::broken;
 use item::Item;
 use set::Key;
@@ -44,6 +45,8 @@ pub struct Desired {
     ttl: Ttl,
     /// None: the name servers are asked.
     zones: Option<Zones>,
+    /// Whether addresses have a PTR without anybody naming it.
+    ptr: bool,
 }
 
 /// What holds for a plan.
@@ -106,7 +109,12 @@ impl Desired {
     /// On this DNS; `ttl` is for sets that name none. Without zones the name servers are asked for them.
     pub fn new(dns: Arc<dyn Dns>, ttl: Ttl, zones: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let zones = Zones::new(zones);
-        Self { dns, ttl, zones: (zones != Zones::default()).then_some(zones) }
+        Self { dns, ttl, zones: (zones != Zones::default()).then_some(zones), ptr: false }
+    }
+
+    /// Whether the PTRs of addresses that files have are left alone where files lack them: they follow from the addresses.
+    pub fn with_ptr(self, ptr: bool) -> Self {
+        Self { ptr, ..self }
     }
 
     /// Plans; nothing is written.
@@ -122,7 +130,8 @@ impl Desired {
         }
         let mut items: Vec<_> = wanted.iter().map(|(key, parts)| Item::put(key.clone(), parts, self.ttl)).collect();
         let ours = if options.prune { self.ours().await? } else { Vec::new() };
-        let (lacking, kept) = lacking(&ours, &wanted);
+        let pointers = if self.ptr { pointers(&wanted) } else { BTreeSet::new() };
+        let (lacking, kept) = lacking(&ours, &wanted, &pointers);
         items.extend(lacking.into_iter().map(|(key, entries)| Item::delete(key, &entries)));
         // Names whole, and what goes before what comes: an alias makes room for addresses. Aliases come last, so that one that is
         // turned round finds the other gone.
@@ -325,13 +334,34 @@ impl Desired {
     }
 }
 
+/// The PTRs of wanted addresses: the record sets that they stand in, and their targets.
+fn pointers(wanted: &BTreeMap<Key, Vec<&Set>>) -> BTreeSet<(Key, String)> {
+    let pointer = |key: &Key, text: &str| {
+        let data = value::parse(key.record_type(), text).ok()?;
+        Some((Key::new(&pointer::name_of(&data)?, RecordType::PTR), key.name()))
+    };
+    wanted
+        .iter()
+        .flat_map(|(key, parts)| parts.iter().flat_map(|part| &part.values).filter_map(|text| pointer(key, text)))
+        .collect()
+}
+
 /// What is ours, without what belongs to servers, and not wanted; and the number of sets of servers that the wanted lack.
-fn lacking<'a>(ours: &'a [Entry], wanted: &BTreeMap<Key, Vec<&Set>>) -> (BTreeMap<Key, Vec<&'a Entry>>, usize) {
+///
+/// `pointers` are wanted, too, without being named.
+fn lacking<'a>(
+    ours: &'a [Entry],
+    wanted: &BTreeMap<Key, Vec<&Set>>,
+    pointers: &BTreeSet<(Key, String)>,
+) -> (BTreeMap<Key, Vec<&'a Entry>>, usize) {
     let mut lacking: BTreeMap<Key, Vec<&Entry>> = BTreeMap::new();
     let mut kept = BTreeSet::new();
     for entry in ours {
         let key = Key::new(&entry.name, value::type_of(&entry.data));
         if wanted.contains_key(&key) {
+            continue;
+        }
+        if pointers.contains(&(key.clone(), value::to_text(&entry.data))) {
             continue;
         }
         match entry.resource {

@@ -51,6 +51,11 @@ pub(crate) async fn follow(
     Some(acknowledged)
 }
 
+/// The name that the PTR of an address stands at; none: these data are no address.
+pub(crate) fn name_of(data: &Rdata) -> Option<String> {
+    address(data).map(reverse_name)
+}
+
 /// The PTRs that follow from one change.
 fn pointers(change: &Change, answer: &contract::Outcome) -> Vec<Pointer> {
     if !Status::from(answer.status).is_done() {
@@ -76,11 +81,7 @@ fn pointers(change: &Change, answer: &contract::Outcome) -> Vec<Pointer> {
 }
 
 fn appearing(name: &str, entry: &contract::Entry) -> Option<Pointer> {
-    let set = RecordSet {
-        name: reverse_name(address(&entry.data)?),
-        ttl: Some(entry.ttl),
-        data: vec![Rdata::Ptr(name.to_owned())],
-    };
+    let set = RecordSet { name: name_of(&entry.data)?, ttl: Some(entry.ttl), data: vec![Rdata::Ptr(name.to_owned())] };
     let asked = asked(name, &set.name, Some(entry.ttl.into()));
     let change = registry::change(Action::Add(set), entry.resource.clone());
     Some(Pointer {
@@ -94,7 +95,7 @@ fn appearing(name: &str, entry: &contract::Entry) -> Option<Pointer> {
 
 fn going(name: &str, data: &Rdata) -> Option<Pointer> {
     let selector = Selector {
-        name: reverse_name(address(data)?),
+        name: name_of(data)?,
         rr_type: Some(RecordType::PTR.number()),
         // One for another name is that name's.
         data: vec![Rdata::Ptr(name.to_owned())],

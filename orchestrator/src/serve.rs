@@ -60,7 +60,8 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     report_interrupted(&lifecycle).await;
     let service = Service {
         registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
-        desired: Desired::new(Arc::clone(&dns), config.dns.ttl, config.dns.zones.iter().map(Name::as_str)),
+        desired: Desired::new(Arc::clone(&dns), config.dns.ttl, config.dns.zones.iter().map(Name::as_str))
+            .with_ptr(config.dns.ptr),
         lifecycle: lifecycle.clone(),
         dns,
         instance,

@@ -335,6 +335,26 @@ async fn what_came_beside_what_is_pruned_stays_and_what_a_server_got_too() {
 }
 
 #[tokio::test]
+async fn a_ptr_that_follows_from_an_address_in_the_file_is_not_pruned() {
+    let pointer = |name: &str, target: &str| Entry {
+        data: value::parse("PTR".parse().unwrap(), target).unwrap(),
+        ..entry(name, "192.0.2.1", 300, None)
+    };
+    let shelf = Shelf::with(&[
+        entry("a.example.com", "192.0.2.1", 300, None),
+        pointer("1.2.0.192.in-addr.arpa", "a.example.com"),
+        pointer("2.2.0.192.in-addr.arpa", "b.example.com"),
+    ]);
+    let sets = [set("a.example.com", &["192.0.2.1"])];
+    let plan = async |ptr| told(desired(&shelf).with_ptr(ptr).plan(&sets, PRUNE, &mut ()).await.unwrap().plan());
+
+    let other = "delete 2.2.0.192.in-addr.arpa: b.example.com (ttl 300) => -".to_owned();
+    let its_own = "delete 1.2.0.192.in-addr.arpa: a.example.com (ttl 300) => -".to_owned();
+    assert_eq!(plan(true).await, std::slice::from_ref(&other));
+    assert_eq!(plan(false).await, [its_own, other]);
+}
+
+#[tokio::test]
 async fn a_set_in_the_file_is_exactly_that_and_values_of_servers_that_go_are_pointed_out() {
     let shelf = Shelf::with(&[entry("a.example.com", "192.0.2.1", 300, Some("s1"))]);
     let desired = desired(&shelf);

@@ -299,7 +299,7 @@ impl Way {
         let zones: Vec<_> = config.dns.zones.iter().map(Name::as_str).collect();
         Ok(match Access::open(config).await? {
             Access::Alone { dns, .. } => {
-                let desired = Desired::new(Arc::clone(&dns), config.dns.ttl, zones);
+                let desired = Desired::new(Arc::clone(&dns), config.dns.ttl, zones).with_ptr(config.dns.ptr);
                 Self::Here { dns, desired }
             }
             Access::Through(remote) => Self::There { remote, zones: Zones::new(zones) },
