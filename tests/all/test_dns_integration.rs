@@ -1,12 +1,14 @@
 //! The whole way, on real etcd and stock CoreDNS: `cargo test test_dns_integration`.
 //!
 //! These tests need the feature `live` and both servers, which `make test`
-//! installs. [`facts`] proves the support library; [`layout`], [`records`] and
-//! [`random`] write through the component and ask CoreDNS, [`verification`] has
+//! installs. [`facts`] proves the support library; [`layout`], [`records`],
+//! [`random`] and [`answers`] write through the component and ask CoreDNS, [`verification`] has
 //! the component ask; [`foreign`] is about what others wrote, [`concurrency`]
 //! and [`faults`] about what is lost (nothing); [`servers`], [`rest`] and
 //! [`zones`] come in through the binary.
 
+#[cfg(feature = "live")]
+mod answers;
 #[cfg(feature = "live")]
 mod concurrency;
 #[cfg(feature = "live")]
