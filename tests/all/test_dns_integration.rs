@@ -28,6 +28,8 @@ mod rest;
 #[cfg(feature = "live")]
 mod servers;
 #[cfg(feature = "live")]
+mod size;
+#[cfg(feature = "live")]
 mod verification;
 #[cfg(feature = "live")]
 mod zones;
