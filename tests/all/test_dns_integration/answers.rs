@@ -207,7 +207,12 @@ impl Proof {
                 let _place = places.acquire_owned().await;
                 // The letter case of a question does not matter (RFC 4343).
                 let asked = if number % 4 == 0 { name.to_uppercase() } else { name.clone() };
-                let answer = ask(server, &asked, rr_type).await;
+                let mut answer = ask(server, &asked, rr_type).await;
+                // What CoreDNS asks itself beyond the zone is cut to a datagram's 512 octets, and does not say so.
+                let is_alias = answer.answers.iter().any(|line| line.contains(" CNAME "));
+                if is_alias && difference(&expected, &answer, &facts).is_some() {
+                    answer = dns::ask(server, &asked, rr_type).await;
+                }
                 let what = difference(&expected, &answer, &facts)?;
                 Some(Wrong { what: format!("{asked} {rr_type}: {what}"), question: Some((name, rr_type)) })
             });
