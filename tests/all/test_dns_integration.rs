@@ -1,13 +1,15 @@
 //! The whole way, on real etcd and stock CoreDNS: `cargo test test_dns_integration`.
 //!
 //! These tests need the feature `live` and both servers, which `make test`
-//! installs. [`facts`] proves the support library; [`layout`], [`records`] and
-//! [`random`] write through the component and ask CoreDNS, [`verification`] has
-//! the component ask; [`types`] takes every record type through command line and
+//! installs. [`facts`] proves the support library; [`layout`], [`records`],
+//! [`random`] and [`answers`] write through the component and ask CoreDNS,
+//! [`verification`] has the component ask; [`size`] counts what changes cost; [`types`] takes every record type through command line and
 //! REST, [`ipv6`] and [`pointers`] are about PTR; [`foreign`] is about what
 //! others wrote, [`concurrency`] and [`faults`] about what is lost (nothing);
 //! [`servers`], [`rest`], [`desired`] and [`zones`] come in through the binary.
 
+#[cfg(feature = "live")]
+mod answers;
 #[cfg(feature = "live")]
 mod concurrency;
 #[cfg(feature = "live")]
@@ -32,6 +34,8 @@ mod records;
 mod rest;
 #[cfg(feature = "live")]
 mod servers;
+#[cfg(feature = "live")]
+mod size;
 #[cfg(feature = "live")]
 mod types;
 #[cfg(feature = "live")]
