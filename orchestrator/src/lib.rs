@@ -12,12 +12,14 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+mod database;
 pub mod demo;
 pub mod desired;
 pub mod dns;
 pub mod doctor;
 pub mod embedded;
 pub mod environment;
+mod interruption;
 pub mod inventory;
 pub mod lifecycle;
 pub mod name;

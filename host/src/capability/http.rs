@@ -261,6 +261,10 @@ impl Sender {
                 tracing::debug!("{why}");
                 Err(login::not_handed_on(false, &why))
             }
+            Answered::Missing => {
+                *standing = Standing::Unknown;
+                Err(login::missing())
+            }
         })
     }
 

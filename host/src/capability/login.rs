@@ -92,6 +92,8 @@ pub(crate) enum Answered {
     Refused(String),
     /// It cannot tell now; one line.
     Later(String),
+    /// Nothing there lets anybody in: it has no gateway.
+    Missing,
 }
 
 impl Login {
@@ -130,6 +132,7 @@ impl Login {
             Some(_) => Answered::Refused(format!("the login as `{user}` is refused: {said}")),
             // The only answer of etcd's gateway that is no JSON.
             None if find(body, b"CommonName of client").is_some() => Answered::Refused(COMMON_NAME.to_owned()),
+            None if status == StatusCode::NOT_FOUND => Answered::Missing,
             None if status.is_server_error() => {
                 Answered::Later(format!("logging in as `{user}` failed: HTTP {}", status.as_u16()))
             }
@@ -240,6 +243,13 @@ pub(crate) fn not_handed_on(refused: bool, why: &str) -> Response<Bytes> {
     response
 }
 
+/// The answer to a request where there is no gateway, as a backend gives it.
+pub(crate) fn missing() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(b"404 page not found\n"));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
 /// The login as a request to `uri`.
 pub(crate) fn post<B>(uri: http::Uri, host: HeaderValue, length: usize, body: B) -> Request<B> {
     let mut request = Request::new(body);
@@ -283,6 +293,11 @@ mod tests {
         let later = judge(503, r#"{"code":14,"message":"etcdserver: request timed out"}"#);
         let Answered::Later(why) = later else { panic!() };
         assert_eq!(why, "logging in as `dns` failed: request timed out");
+        assert!(matches!(judge(404, "404 page not found\n"), Answered::Missing));
+        let Answered::Refused(why) = judge(400, "CommonName of client sending a request against gateway") else {
+            panic!()
+        };
+        assert_eq!(why, COMMON_NAME);
         let Answered::Refused(why) = judge(200, "<html>") else { panic!() };
         assert_eq!(why, "the login as `dns` brought no token from /v3/auth/authenticate: HTTP 200");
     }
