@@ -6,7 +6,7 @@ DNS_MANAGER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dns-manager/tools
 export DNS_MANAGER_TOOLS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo try build test target tools lint clean soak
+.PHONY: help demo try build test target tools lint clean soak prove
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ target:
 
 soak: tools ## Run every test, and those with clusters and random comparisons, which depend on the machine's load
 	$(CARGO) test --workspace --locked --features dns-manager-tests/soak
+
+QUERIES ?= 200000
+
+prove: tools ## Ask CoreDNS QUERIES=200000 questions after random changes; SEED=N repeats a run
+	DNS_MANAGER_QUERIES=$(QUERIES) $(if $(SEED),DNS_MANAGER_SEED=$(SEED)) $(CARGO) test --locked --package dns-manager-tests \
+		--features live random_changes_are_answered_as_the_rfcs_ask
 
 tools: ## Install what the tests need: the WebAssembly target, etcd, CoreDNS
 	@tests/tools/install '$(DNS_MANAGER_TOOLS)'

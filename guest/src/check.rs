@@ -7,7 +7,7 @@ use crate::{
     name::Name,
     rdata::{RData, RrType},
     reason::Reason,
-    record::RecordSet,
+    record::{Record, RecordSet},
     skydns::text,
     zone::{Place, Zone, Zones},
 };
@@ -158,10 +158,13 @@ fn check_target(zones: &Zones, name: &Name, value: &RData, target: &Name) -> Res
     Ok(())
 }
 
-/// What is served, but perhaps not as meant.
-pub fn warnings(name: &Name, data: &[RData]) -> Vec<Reason> {
+/// What is served, but perhaps not as meant: values that were asked for, among all that stand at the name afterwards.
+pub fn warnings(zone: &Zone, name: &Name, asked: &[RData], all: &[Record]) -> Vec<Reason> {
     let mut warnings = Vec::new();
-    for value in data {
+    if !asked.is_empty() {
+        warnings.extend(answered_as_alias(zone, name, all));
+    }
+    for value in asked {
         match value {
             RData::Cname(target) if target.is_below(name) => warnings.push(Reason::unsupported(format!(
                 "`{name}` CNAME `{target}`: CoreDNS does not follow an alias to a name below itself; address questions stay without an answer"
@@ -175,10 +178,71 @@ pub fn warnings(name: &Name, data: &[RData]) -> Vec<Reason> {
     warnings
 }
 
+/// CoreDNS follows the name in every value for address and TXT questions; the form in which an MX or SRV is stored leads to
+/// nothing within the zone alone.
+fn answered_as_alias(zone: &Zone, name: &Name, all: &[Record]) -> Option<Reason> {
+    let leads_outside = |record: &&Record| match &record.data {
+        RData::Mx { exchange: target, .. } | RData::Srv { target, .. } => !target.is_within(zone.apex()),
+        _ => false,
+    };
+    let outside = all.iter().find(leads_outside)?;
+    let target = outside.data.target().map(ToString::to_string).unwrap_or_default();
+    // The addresses of an apex are looked up elsewhere.
+    let is_beside = |record: &&Record| match record.rr_type() {
+        RrType::Txt => true,
+        RrType::A | RrType::Aaaa => zone.place(name) != Place::Apex,
+        _ => false,
+    };
+    let beside = all.iter().find(is_beside)?.rr_type();
+    let rr_type = outside.rr_type();
+    Some(Reason::unsupported(format!(
+        "`{name}` {rr_type}: its target `{target}` is outside the zone `{zone}`, and CoreDNS answers {beside} questions there with a \
+         CNAME of it beside the {beside}; use a target in the zone, or keep the {beside} at another name"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::Ttl;
+
+    #[test]
+    fn what_is_served_in_another_form_is_warned_about() {
+        let zone = Zone::new("ex.test".parse().unwrap()).unwrap();
+        let mx = |exchange: &str| RData::Mx { preference: 10, exchange: target(exchange) };
+        let srv = |weight| RData::Srv { priority: 1, weight, port: 1, target: target("w.ex.test") };
+        let a = || RData::A([10, 0, 0, 1].into());
+        let txt = || RData::Txt(b"v=spf1".to_vec());
+        let cases: Vec<(&str, Vec<RData>, Option<&str>)> = vec![
+            ("w.ex.test", vec![srv(0)], Some("weight 1 where 0 was registered")),
+            ("w.ex.test", vec![srv(7), a()], None),
+            ("w.ex.test", vec![RData::Cname(target("a.w.ex.test"))], Some("below itself")),
+            ("w.ex.test", vec![mx("mail.world"), a()], Some("outside the zone `ex.test`")),
+            ("w.ex.test", vec![mx("mail.world"), txt()], Some("beside the TXT")),
+            ("w.ex.test", vec![mx("mail.world")], None),
+            ("w.ex.test", vec![mx("mail.ex.test"), a(), txt()], None),
+            ("w.ex.test", vec![mx("."), a()], Some("outside the zone")),
+            // At an apex only TXT is looked up where the MX is.
+            ("ex.test", vec![mx("mail.world"), a()], None),
+            ("ex.test", vec![mx("mail.world"), a(), txt()], Some("beside the TXT")),
+        ];
+        for (owner, data, expected) in cases {
+            let name: Name = owner.parse().unwrap();
+            let all: Vec<Record> = data
+                .iter()
+                .map(|data| Record { name: name.clone(), data: data.clone(), ttl: 60, owner: None, resource: None })
+                .collect();
+            let messages: Vec<String> =
+                warnings(&zone, &name, &data, &all).into_iter().map(|reason| reason.message).collect();
+            match expected {
+                Some(part) => {
+                    assert!(messages.len() == 1 && messages[0].contains(part), "{owner} {data:?}: {messages:?}")
+                }
+                None => assert!(messages.is_empty(), "{owner} {data:?}: {messages:?}"),
+            }
+        }
+        assert!(warnings(&zone, &target("w.ex.test"), &[], &[]).is_empty());
+    }
 
     fn refusal(owner: &str, data: Vec<RData>) -> Option<String> {
         let zone = Zone::new("ex.test".parse().unwrap()).unwrap();

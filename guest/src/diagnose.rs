@@ -37,8 +37,12 @@ const CHUNK: u32 = 1_000;
 const MOST_VALUES: usize = 50_000;
 /// Bad values that are named.
 const SHOWN: usize = 3;
+/// Characters that are shown of somebody else's text.
+const EXCERPT: usize = 120;
 /// A longer key is not written into a command.
 const LONGEST_IN_COMMAND: usize = 200;
+/// What to do where etcd has no quorum.
+const START_MEMBERS: &str = "etcdctl endpoint health --cluster; start the missing members";
 /// CoreDNS's `path`, when the settings cannot be read.
 const DEFAULT_PATH: &str = "skydns";
 
@@ -80,11 +84,14 @@ impl Diagnosis<'_> {
         let mut gateway = None;
         if self.url.is_some() && self.check_backend()? {
             gateway = self.check_gateway(&path)?;
-            self.check_room()?;
+            // One that reads nothing tells of no alarm either, and takes its time.
+            if gateway.is_some() {
+                self.check_room()?;
+            }
         }
         let zones = config.and_then(|config| config.zones);
         let stored = gateway.as_ref().and_then(|gateway| gateway.stored.as_ref());
-        self.check_name_servers(zones.as_deref(), stored, &path)?;
+        self.check_name_servers(zones.as_deref(), stored)?;
         if gateway.is_some() { self.check_values(zones.as_deref(), &Layout::new(&path)) } else { Some(()) }
     }
 
@@ -180,6 +187,13 @@ impl Diagnosis<'_> {
         let timeout = self.time(READ_TIMEOUT)?;
         let reply = match self.ports.http().send("/v3/kv/range", Some(body.to_string().as_bytes()), timeout) {
             Ok(reply) => reply,
+            // It answered `/version`, for which it needs no other member.
+            Err(HttpFault::Lost(why)) => {
+                let saw =
+                    format!("etcd does not answer a read: it has no quorum, or it is overloaded: {}", excerpt(&why));
+                self.add("backend-gateway", Level::Fail, saw, START_MEMBERS);
+                return Some(None);
+            }
             Err(fault) => {
                 let url = self.url.clone().unwrap_or_default();
                 let (saw, remedy) = explain_fault(&url, fault);
@@ -227,7 +241,7 @@ impl Diagnosis<'_> {
         Some(())
     }
 
-    fn check_name_servers(&mut self, zones: Option<&[Zone]>, stored: Option<&Name>, path: &str) -> Option<()> {
+    fn check_name_servers(&mut self, zones: Option<&[Zone]>, stored: Option<&Name>) -> Option<()> {
         let servers = self.ports.resolver().servers();
         if servers.is_empty() {
             let (level, saw) = match zones {
@@ -271,7 +285,7 @@ impl Diagnosis<'_> {
         }
         let mut served: Vec<(&String, Zone)> = Vec::new();
         for ((server, name), reply) in pairs.iter().zip(&replies).filter(|((server, _), _)| alive.contains(server)) {
-            if let Some(zone) = self.check_served(server, name, zones.is_some(), reply, path)
+            if let Some(zone) = self.check_served(server, name, zones.is_some(), reply)
                 && !served.iter().any(|(_, known)| *known == zone)
             {
                 served.push((server, zone));
@@ -297,14 +311,14 @@ impl Diagnosis<'_> {
     }
 
     /// Checks that a server serves a zone from etcd, and gives the zone that it serves.
-    fn check_served(&mut self, server: &str, name: &Name, configured: bool, reply: &Reply, path: &str) -> Option<Zone> {
+    fn check_served(&mut self, server: &str, name: &Name, configured: bool, reply: &Reply) -> Option<Zone> {
         let trouble = trouble_of(server, reply);
         let answer = match (reply, trouble) {
             (Ok(answer), None) => answer,
             (Ok(answer), Some(trouble)) if trouble.refused => {
                 let saw = format!("{server} does not serve `{name}` ({})", rcode_name(answer.rcode));
                 let level = if configured { Level::Fail } else { Level::Warn };
-                self.add("zone-served", level, saw, self.corefile(name, path));
+                self.add("zone-served", level, saw, corefile(name));
                 return None;
             }
             (_, trouble) => {
@@ -328,7 +342,7 @@ impl Diagnosis<'_> {
                 Some(zone)
             }
             None => {
-                let (saw, remedy) = self.explain_other_source(server, name, answer, path);
+                let (saw, remedy) = Self::explain_other_source(server, name, answer);
                 let level = if configured { Level::Fail } else { Level::Warn };
                 self.add("zone-served", level, saw, remedy);
                 None
@@ -337,7 +351,7 @@ impl Diagnosis<'_> {
     }
 
     /// Says where an answer came from that is not of the etcd plugin.
-    fn explain_other_source(&self, server: &str, name: &Name, answer: &Answer, path: &str) -> (String, String) {
+    fn explain_other_source(server: &str, name: &Name, answer: &Answer) -> (String, String) {
         let soa = answer.answers.iter().find_map(|rr| match &rr.data {
             RData::Soa(soa) => Some((&rr.name, soa)),
             _ => None,
@@ -354,9 +368,7 @@ impl Diagnosis<'_> {
                 ),
                 format!("in the Corefile, serve `{owner}` with `etcd` instead of the plugin that answers now"),
             ),
-            None => {
-                (format!("{server} has no SOA for `{name}` ({})", rcode_name(answer.rcode)), self.corefile(name, path))
-            }
+            None => (format!("{server} has no SOA for `{name}` ({})", rcode_name(answer.rcode)), corefile(name)),
         }
     }
 
@@ -429,7 +441,18 @@ impl Diagnosis<'_> {
                 let part = Range { start: from, end: range.end.clone(), limit: CHUNK };
                 let timeout = self.time(READ_TIMEOUT)?;
                 let read = Gateway::new(self.ports.http()).read(std::slice::from_ref(&part), None, timeout);
-                let Ok((_, found)) = read else { return Some(()) };
+                let found = match read {
+                    Ok((_, found)) => found,
+                    Err(fault) => {
+                        let saw = format!(
+                            "whether CoreDNS can read what is stored is not known beyond {looked_at} values: {}",
+                            excerpt(&fault.message)
+                        );
+                        let remedy = "put right what is named above, then run `dns-manager doctor` again";
+                        self.add("stored-values", Level::Warn, saw, remedy);
+                        return Some(());
+                    }
+                };
                 for found in found {
                     looked_at = looked_at.saturating_add(found.entries.len());
                     bad.extend(found.entries.iter().filter_map(|entry| bad_value(&entry.key, &entry.value)));
@@ -470,15 +493,14 @@ impl Diagnosis<'_> {
         }
         Some(replies)
     }
+}
 
-    /// The command that makes CoreDNS serve a zone from this backend.
-    fn corefile(&self, zone: &Name, path: &str) -> String {
-        let url = self.url.as_deref().unwrap_or("http://127.0.0.1:2379");
-        format!(
-            "printf '{zone} {{\\n  etcd {{\\n    path /{path}\\n    endpoint {url}\\n  }}\\n}}\\n' >> Corefile, and \
-             restart CoreDNS (or correct zones in [orchestrator.dns])"
-        )
-    }
+/// What makes CoreDNS serve a zone from this backend. The block itself has more in it than is known here.
+fn corefile(zone: &Name) -> String {
+    format!(
+        "put the block that `dns-manager config show --corefile` prints, with `{zone}` in its first line, into the Corefile and \
+         restart CoreDNS; or correct zones in [orchestrator.dns]"
+    )
 }
 
 /// Why there was no HTTP answer, and what to do.
@@ -498,18 +520,31 @@ fn explain_fault(url: &str, fault: HttpFault) -> (String, String) {
                 url.replacen("https://", "http://", 1)
             ),
         ),
+        HttpFault::NotSent(why) if why.contains("in time") => (
+            format!("{url} was not reached: {}", excerpt(&why)),
+            format!("start etcd and all of its members, for it serves nobody while it waits for them, or {correct}"),
+        ),
         HttpFault::NotSent(why) => {
             (format!("{url} was not reached: {}", excerpt(&why)), format!("start etcd, or {correct}"))
         }
         HttpFault::NotTrusted(why) if url.starts_with("http://") => {
             (format!("{url} takes HTTPS only: {}", excerpt(&why)), https_instead(url))
         }
-        HttpFault::NotTrusted(why) => (
+        HttpFault::NotTrusted(why) if why.contains("its certificate is for") => (
             format!("no trusted connection to {url}: {}", excerpt(&why)),
-            "set ca, certificate and key in [orchestrator.dns.tls]; `openssl s_client -connect HOST:PORT` shows the \
-             certificate that is used there"
-                .to_owned(),
+            "name the host as its certificate does, in coredns_url in [orchestrator.dns]".to_owned(),
         ),
+        HttpFault::NotTrusted(why) => {
+            let remedy = if why.contains("expired") {
+                "renew etcd's certificate (--cert-file)"
+            } else if why.contains("client certificate") {
+                "set certificate and key in [orchestrator.dns.tls] to those that etcd's authority (--trusted-ca-file) issued"
+            } else {
+                "set ca in [orchestrator.dns.tls] to the certificate of the authority that issued etcd's"
+            };
+            let shown = "`openssl s_client -connect HOST:PORT` shows the certificate that is used there";
+            (format!("no trusted connection to {url}: {}", excerpt(&why)), format!("{remedy}; {shown}"))
+        }
         HttpFault::Lost(why) => (
             format!("{url} was reached, but sent no HTTP answer: {}", excerpt(&why)),
             format!(
@@ -549,15 +584,19 @@ fn explain_refusal(prefix: &str, reply: &HttpReply, body: Option<&Value>) -> (St
         (Some(3), _) if said.contains("user name is empty") => {
             ("etcd wants a user and a password".to_owned(), credentials.to_owned())
         }
+        _ if said.contains("common name (CN)") || said.contains("CommonName of client") => (
+            "etcd's gateway takes no client certificate with a common name (CN)".to_owned(),
+            "issue one without, `openssl req -new -subj \"/O=dns-manager\" ...` say, and name it in [orchestrator.dns.tls]"
+                .to_owned(),
+        ),
         (Some(16), _) | (None, 401) => (format!("etcd does not know who asks: {said}"), credentials.to_owned()),
         (Some(7), _) | (None, 403) => (
             format!("etcd forbids reading {prefix}: {said}"),
             format!("etcdctl role grant-permission ROLE --prefix=true readwrite {prefix}"),
         ),
-        (Some(2 | 14), _) => (
-            format!("etcd cannot read, it has no quorum or no leader: {said}"),
-            "etcdctl endpoint health --cluster; start the missing members".to_owned(),
-        ),
+        (Some(2 | 14), _) => {
+            (format!("etcd cannot read, it has no quorum or no leader: {said}"), START_MEMBERS.to_owned())
+        }
         (Some(8), _) => (format!("etcd is overloaded: {said}"), "etcdctl endpoint status --cluster".to_owned()),
         (None, 404) => (
             "etcd's gateway is off: /v3/kv/range is not found".to_owned(),
@@ -628,8 +667,8 @@ fn is_before_3_4(version: &str) -> bool {
 
 /// Text from outside, as it may stand in a line.
 fn excerpt(text: &str) -> String {
-    let mut short: String = text.trim().chars().take(80).flat_map(char::escape_debug).collect();
-    if text.trim().chars().nth(80).is_some() {
+    let mut short: String = text.trim().chars().take(EXCERPT).flat_map(char::escape_debug).collect();
+    if text.trim().chars().nth(EXCERPT).is_some() {
         short.push_str("...");
     }
     short

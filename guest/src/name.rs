@@ -65,6 +65,11 @@ impl Name {
         self.label_count() > other.label_count() && self.is_within(other)
     }
 
+    /// Tells whether this is an IPv6 address, or a part of one (RFC 3596 2.5).
+    pub fn is_ip6(&self) -> bool {
+        self.labels().rev().take(2).eq(["arpa", "ip6"])
+    }
+
     /// The name `label.self`. The label is one of the fixed words of the layout.
     pub(crate) fn child(&self, label: &str) -> Self {
         let mut labels = Vec::with_capacity(self.labels.len() + 1);

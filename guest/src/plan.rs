@@ -197,10 +197,10 @@ impl Planner<'_> {
             return Ok(Some(Step::nothing(decided.outcome)));
         }
         self.rely_on(work, &zone)?;
-        work.warnings.extend(check::warnings(name, &decided.asked));
         for key in &decided.taken {
             work.guarded.insert(key.clone(), self.draft.view().put_at(key));
         }
+        work.warnings.extend(check::warnings(&zone, name, &decided.asked, &decided.all));
 
         // While the epoch is not known, the zone counts as there: a new one is looked through whole.
         let epoch = self.layout.epoch_key(&zone);
@@ -235,17 +235,14 @@ impl Planner<'_> {
             self.watch(work, &zone, name, has_descendants);
         }
 
+        let exists = has_descendants || !decided.all.iter().all(layout::is_short);
+        let is_short = name.is_ip6() && !has_descendants && site.ours.iter().chain(&decided.all).all(layout::is_short);
         let alias = match (site.ours.iter().any(layout::is_alias), decided.all.iter().any(layout::is_alias)) {
             (false, true) => Alias::Appears,
             (true, false) => Alias::Goes,
             _ => Alias::Stays,
         };
-        self.mend_above(
-            work,
-            &zone,
-            name,
-            &structure::Below { exists: adding || has_descendants, adding, alive, is_new, alias },
-        )?;
+        self.mend_above(work, &zone, name, &structure::Below { exists, is_short, adding, alive, is_new, alias })?;
         if let Some(RData::Cname(target)) =
             decided.all.iter().map(|record| &record.data).find(|data| data.rr_type() == RrType::Cname)
             && decided.asked.iter().any(|data| data.rr_type() == RrType::Cname)

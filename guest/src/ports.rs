@@ -82,6 +82,8 @@ pub struct Answer {
     pub authoritative: bool,
     /// TC, after TCP was tried.
     pub truncated: bool,
+    /// From the first packet to this answer.
+    pub elapsed: Duration,
     /// The answer section.
     pub answers: Vec<Rr>,
     /// The authority section.

@@ -49,6 +49,8 @@ pub struct Seen {
     pub data: Vec<RData>,
     /// Why there is no usable answer, or what is odd about it.
     pub problem: Option<Reason>,
+    /// From the beginning of the call to the first answer as expected; none: there was none.
+    pub resolvable: Option<Duration>,
 }
 
 /// The verification of one name and type.

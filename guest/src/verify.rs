@@ -42,7 +42,7 @@ pub fn verify(
     let mut probes: Vec<Probe<'_>> =
         wanted.iter().flat_map(|wanted| servers.iter().map(move |server| Probe::new(wanted, server))).collect();
 
-    let start = ports.clock().now();
+    let (start, before) = (ports.clock().now(), budget.elapsed());
     let reserve = RESERVE.min(budget.left() / 10);
     let within_budget = || budget.left().saturating_sub(reserve);
     let within_wait = || (start + wait).saturating_sub(ports.clock().now()).min(within_budget());
@@ -58,7 +58,7 @@ pub fn verify(
     }
 
     let mut probes = probes.into_iter();
-    wanted.iter().map(|wanted| wanted.conclude(probes.by_ref().take(servers.len()), start)).collect()
+    wanted.iter().map(|wanted| wanted.conclude(probes.by_ref().take(servers.len()), start, before)).collect()
 }
 
 /// Puts the open questions, once each, as long as there is time.
@@ -73,7 +73,10 @@ fn ask(ports: &dyn Ports, probes: &mut [Probe<'_>], timeout: Duration, left: &dy
         let mut asked = Vec::with_capacity(part.len());
         for probe in part {
             match &silent {
-                Some((server, reply)) if *server == probe.server => probe.take(reply, ports.clock().now()),
+                Some((server, reply)) if *server == probe.server => {
+                    let now = ports.clock().now();
+                    probe.take(reply, now, now);
+                }
                 _ => asked.push(probe),
             }
         }
@@ -84,10 +87,13 @@ fn ask(ports: &dyn Ports, probes: &mut [Probe<'_>], timeout: Duration, left: &dy
             return;
         }
         let questions: Vec<_> = asked.iter().map(|probe| probe.question(timeout)).collect();
+        let begun = ports.clock().now();
         let replies = ports.resolver().ask(&questions);
         let now = ports.clock().now();
         for (probe, reply) in asked.iter_mut().zip(&replies) {
-            probe.take(reply, now);
+            // All replies come when the slowest server has had its time; each says when it came itself.
+            let came = reply.as_ref().map_or(now, |answer| (begun + answer.elapsed).min(now));
+            probe.take(reply, came, now);
         }
         let replies: Vec<_> =
             asked.iter().zip(replies).filter(|(probe, _)| probe.server == last).map(|(_, reply)| reply).collect();
@@ -112,12 +118,14 @@ impl From<(Name, RrType, Vec<RData>)> for Wanted {
 }
 
 impl Wanted {
-    fn conclude<'a>(&self, probes: impl Iterator<Item = Probe<'a>>, start: Duration) -> Verification {
+    /// `before` is what had passed of the call when the first question was put, at `start`.
+    fn conclude<'a>(&self, probes: impl Iterator<Item = Probe<'a>>, start: Duration, before: Duration) -> Verification {
         let mut elapsed = Duration::ZERO;
         let mut answers = Vec::new();
         for probe in probes {
             elapsed = elapsed.max(probe.answered.saturating_sub(start));
-            answers.push(probe.seen);
+            let resolvable = probe.resolved.map(|at| before + at.saturating_sub(start));
+            answers.push(Seen { resolvable, ..probe.seen });
         }
         Verification {
             name: self.name.clone(),
@@ -140,6 +148,7 @@ impl Wanted {
             ttl: None,
             data: Vec::new(),
             problem: trouble_of(server, reply).map(|trouble| Reason::new(trouble.code, trouble.message)),
+            resolvable: None,
         };
         let Ok(answer) = reply else { return seen };
         let at_name = || answer.answers.iter().filter(|rr| rr.name == self.name);
@@ -190,6 +199,8 @@ struct Probe<'a> {
     seen: Seen,
     /// When the last reply came.
     answered: Duration,
+    /// When it answered as expected.
+    resolved: Option<Duration>,
     /// When the present answer was seen first, and its TTL then.
     first_seen: Option<(Duration, u32)>,
 }
@@ -207,8 +218,9 @@ impl<'a> Probe<'a> {
                 Code::Deadline,
                 format!("{server} was not asked: the budget was used up before; give it more time or fewer names"),
             )),
+            resolvable: None,
         };
-        Self { wanted, server, seen, answered: Duration::ZERO, first_seen: None }
+        Self { wanted, server, seen, answered: Duration::ZERO, resolved: None, first_seen: None }
     }
 
     fn is_open(&self) -> bool {
@@ -220,8 +232,8 @@ impl<'a> Probe<'a> {
         Question { server: self.server.to_owned(), name: name.clone(), rr_type: *rr_type, timeout }
     }
 
-    /// Takes a reply that came at `now`.
-    fn take(&mut self, reply: &Result<Answer, DnsFault>, now: Duration) {
+    /// Takes a reply that came at `came`, and is known since `now`.
+    fn take(&mut self, reply: &Result<Answer, DnsFault>, came: Duration, now: Duration) {
         self.answered = now;
         // Silence does not replace an answer: what was answered last is the more telling.
         if reply.is_err() && self.seen.rcode.is_some() {
@@ -238,6 +250,8 @@ impl<'a> Probe<'a> {
         if matches!(seen.verdict, Verdict::NotFound | Verdict::Mismatch) && seen.problem.is_none() {
             seen.problem = self.stale(&seen, now);
         }
+        // It is not asked again.
+        self.resolved = (seen.verdict == Verdict::Verified).then_some(came);
         self.seen = seen;
     }
 

@@ -86,7 +86,7 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(2),
             http_timeout: Duration::from_secs(30),
             questions_per_call: 100_000,
-            question_timeout: Duration::from_secs(5),
+            question_timeout: Duration::from_secs(7),
             log_lines: 1_000,
             log_line_bytes: 2_048,
             entries: 1_000_000,

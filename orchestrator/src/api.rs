@@ -1,5 +1,6 @@
 //! The REST API: paths and what they answer with; see `error` for the envelope and the statuses.
 
+mod desired;
 mod error;
 mod health;
 mod records;
@@ -14,6 +15,7 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 use uuid::Uuid;
 
+use crate::desired::Desired;
 use crate::dns::Dns;
 use crate::lifecycle::Lifecycle;
 use crate::registry::Registry;
@@ -21,6 +23,8 @@ use error::Failure;
 
 /// A thousand record sets fit well into it.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// A few hundred thousand record sets: a file is planned as a whole.
+const MAX_FILE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the API works with.
 #[derive(Clone)]
@@ -29,6 +33,8 @@ pub struct Service {
     pub dns: Arc<dyn Dns>,
     /// The records.
     pub registry: Registry,
+    /// Whole files of records.
+    pub desired: Desired,
     /// The servers.
     pub lifecycle: Lifecycle,
     /// Tells this process from others that listened at the same address before.
@@ -44,8 +50,14 @@ pub fn router(service: Service) -> Router {
     let servers = Router::new()
         .route("/", get(servers::list).post(servers::create))
         .route("/{hostname}", get(servers::show).delete(servers::delete));
+    let files = Router::new()
+        .route("/api/v1/dns/plan", post(desired::plan))
+        .route("/api/v1/dns/apply", post(desired::apply))
+        .layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
     Router::new()
         .nest("/api/v1/dns/records", records)
+        .merge(files)
+        .route("/api/v1/dns/export", get(desired::export))
         .nest("/api/v1/servers", servers)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -75,7 +75,7 @@ enum Command {
         after_help = "Example:
   dns-manager record verify web-01.example.com"
     )]
-    Record(record::Command),
+    Record(record::Any),
     /// Serve the REST API until SIGTERM or Ctrl-C.
     #[command(after_help = "Example:
   dns-manager serve --config /etc/dns-manager.toml")]

@@ -65,6 +65,8 @@ pub struct Dns {
     backend: Vec<Endpoint>,
     /// Whether a new server's addresses are registered.
     pub auto_register: bool,
+    /// Whether each A and AAAA gets its PTR, where a reverse zone is served.
+    pub ptr: bool,
     /// For records that name none.
     pub ttl: Ttl,
     /// The zones that may be written; empty: the component finds them out.
@@ -149,6 +151,7 @@ impl Reader<'_> {
         let dns_listen = dns_listen.filter(|_| !self.collection.known.contains_key(key::COREDNS_URL.path));
         let written_urls = self.take(&key::COREDNS_URL, parse::endpoints).unwrap_or_default();
         let auto_register = self.take(&key::AUTO_REGISTER, parse::switch);
+        let ptr = self.take(&key::PTR, parse::switch);
         let ttl = self.take(&key::TTL, parse::ttl);
         let zones = self.zones(dns_listen.is_some());
         let (nameservers, named) = self.nameservers(&written_urls, dns_listen);
@@ -166,11 +169,12 @@ impl Reader<'_> {
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;
-        match (listen, data_dir, auto_register, ttl, owner, path, verify_timeout, provider) {
+        match (listen, data_dir, auto_register, ptr, ttl, owner, path, verify_timeout, provider) {
             (
                 Some(listen),
                 Some(data_dir),
                 Some(auto_register),
+                Some(ptr),
                 Some(ttl),
                 Some(owner),
                 Some(path),
@@ -184,6 +188,7 @@ impl Reader<'_> {
                 dns: Dns {
                     backend,
                     auto_register,
+                    ptr,
                     ttl,
                     zones,
                     nameservers,

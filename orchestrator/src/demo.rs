@@ -64,6 +64,7 @@ impl Stage {
         let dns: Arc<dyn Dns> = Arc::new(manager);
         let policy = Policy {
             auto_register: true,
+            ptr: false,
             ttl: Ttl::try_from(300)?,
             verify_timeout: PATIENCE,
             ready_timeout: PATIENCE,

@@ -21,6 +21,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// DNS as the workflows and the record operations use it; see [`DnsManager`] for what each call means.
 pub trait Dns: Send + Sync {
+    /// The longest list of changes that is one call of the component; longer ones are cut.
+    fn max_items(&self) -> usize;
+
     /// Changes records; outcome i is for change i.
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>>;
 
@@ -43,6 +46,10 @@ pub trait Dns: Send + Sync {
 }
 
 impl Dns for DnsManager {
+    fn max_items(&self) -> usize {
+        usize::try_from(self.info().max_items).unwrap_or(usize::MAX).max(1)
+    }
+
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
         Box::pin(Self::apply(self, changes, call))
     }

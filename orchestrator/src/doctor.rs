@@ -8,6 +8,7 @@ mod probe;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,15 +108,33 @@ pub fn misconfigured(error: &config::Error) -> Vec<Check> {
 }
 
 /// Looks at everything that has to be right, the cheapest first.
-pub async fn examine(config: &Config) -> Vec<Check> {
+///
+/// Once `interrupted` ends, nothing more is looked at, and what was written is removed.
+pub async fn examine(config: &Config, interrupted: impl Future<Output = ()>) -> Vec<Check> {
+    let mut interrupted = pin!(interrupted);
     let mut examination = Examination { config, checks: Vec::new(), zones: BTreeSet::new() };
     examination.check_configuration();
-    let way = examination.check_backend().await;
-    examination.check_name_servers().await;
+    let way = tokio::select! {
+        way = examination.look() => way,
+        () = &mut interrupted => {
+            examination.checks.push(interruption());
+            return examination.checks;
+        }
+    };
     if let Some(way) = way {
-        examination.check_the_whole_way(&way).await;
+        examination.check_the_whole_way(&way, interrupted).await;
     }
     examination.checks
+}
+
+/// Not everything was looked at.
+fn interruption() -> Check {
+    Check::new(
+        "interrupted",
+        Level::Fail,
+        "interrupted before everything was checked",
+        "run `dns-manager doctor` again",
+    )
 }
 
 struct Examination<'a> {
@@ -140,11 +159,32 @@ impl Examination<'_> {
         self.zones.extend(self.config.dns.zones.iter().map(ToString::to_string));
     }
 
+    /// All that needs nothing written.
+    async fn look(&mut self) -> Option<Way> {
+        let way = self.check_backend().await;
+        self.check_name_servers().await;
+        way
+    }
+
     /// Lets the component look, at each member of the backend by itself.
     async fn check_backend(&mut self) -> Option<Way> {
-        let dns = match dns::connect(self.config).await {
+        let dns = match dns::connect_now(self.config).await {
             Ok(dns) => dns,
-            Err(error) => return self.check_service(&error).await,
+            Err(error) if error.is_held() => match self.check_service().await {
+                Some(way) => return Some(way),
+                // Another command holds it, and ends soon.
+                None => match dns::connect(self.config).await {
+                    Ok(dns) => dns,
+                    Err(error) => {
+                        self.checks.push(unusable(&error));
+                        return None;
+                    }
+                },
+            },
+            Err(error) => {
+                self.checks.push(unusable(&error));
+                return None;
+            }
         };
         let members = self.config.members();
         if members.len() > 1 {
@@ -159,28 +199,18 @@ impl Examination<'_> {
                 let checks = checks.into_iter().map(Check::from);
                 self.checks.extend(checks.filter(|check| members.len() < 2 || !check.id.starts_with(OF_A_MEMBER)));
             }
-            Err(error) => self.add(
-                "plugin",
-                Level::Fail,
-                format!("it broke while looking for trouble: {}", crate::error_chain(&error)),
-                "dns-manager plugin inspect FILE; leave orchestrator.dns.plugin out for the built-in component",
-            ),
+            Err(error) => self.checks.push(broken(&error)),
         }
         Some(Way::Alone(Registry::new(Arc::new(dns), self.config.dns.ttl)))
     }
 
     /// The embedded store may be held by a service that answers for it.
-    async fn check_service(&mut self, error: &ConnectError) -> Option<Way> {
-        if error.is_held()
-            && let Some(holder) = Holder::read(&self.config.data_dir)
-            && let Some(remote) = Remote::find(&holder).await
-        {
-            let saw = format!("the service at {} holds the embedded store, and answers", holder.url);
-            self.add("backend", Level::Ok, saw, "");
-            return Some(Way::Through(remote));
-        }
-        self.checks.push(unusable(error));
-        None
+    async fn check_service(&mut self) -> Option<Way> {
+        let holder = Holder::read(&self.config.data_dir)?;
+        let remote = Remote::find(&holder).await?;
+        let saw = format!("the service at {} holds the embedded store, and answers", holder.url);
+        self.add("backend", Level::Ok, saw, "");
+        Some(Way::Through(remote))
     }
 
     /// A member that fails is a warning while another does not: the host fails over to that one.
@@ -188,16 +218,18 @@ impl Examination<'_> {
         let mut found = Vec::new();
         for member in members {
             let checks = match dns::connect(member).await {
-                Ok(dns) => dns.diagnose(dns::usual_call()).await.unwrap_or_default(),
-                Err(error) => {
-                    found.push(vec![unusable(&error)]);
-                    continue;
-                }
+                Ok(dns) => dns.diagnose(dns::usual_call()).await.map_err(|error| broken(&error)),
+                Err(error) => Err(unusable(&error)),
             };
-            let of_member = checks.into_iter().map(Check::from).filter(|check| check.id.starts_with(OF_A_MEMBER));
-            found.push(of_member.collect());
+            found.push(match checks {
+                Ok(checks) => {
+                    checks.into_iter().map(Check::from).filter(|check| check.id.starts_with(OF_A_MEMBER)).collect()
+                }
+                Err(check) => vec![check],
+            });
         }
-        let fails = |checks: &Vec<Check>| checks.iter().any(|check| check.level == Level::Fail);
+        // One that was not looked at to the end has no failure, and nothing to rely on either.
+        let fails = |checks: &Vec<Check>| checks.is_empty() || checks.iter().any(|check| check.level == Level::Fail);
         let redundant = !found.iter().all(fails);
         for mut check in found.into_iter().flatten() {
             if redundant && check.level == Level::Fail {
@@ -238,8 +270,20 @@ impl Examination<'_> {
                         dig(server, &zone, "+notcp")
                     ),
                 ),
-                // The component has said so, and why.
-                (Err(_), Err(_)) => continue,
+                (Err(why), Err(_)) => {
+                    let is_told =
+                        |check: &Check| check.id == "nameserver-reachable" && check.saw.contains(server.as_str());
+                    if !self.checks.iter().any(is_told) {
+                        let remedy = "start CoreDNS there, or correct nameservers in [orchestrator.dns]";
+                        self.add(
+                            "nameserver-reachable",
+                            Level::Fail,
+                            format!("{server} does not answer ({why})"),
+                            remedy,
+                        );
+                    }
+                    continue;
+                }
             };
             self.checks.push(check);
             if let Ok(answer) = Question::version().ask(server, Transport::Udp, PATIENCE).await
@@ -251,7 +295,7 @@ impl Examination<'_> {
     }
 
     /// Writes a record into each zone and asks for it.
-    async fn check_the_whole_way(&mut self, way: &Way) {
+    async fn check_the_whole_way(&mut self, way: &Way, mut interrupted: Pin<&mut impl Future<Output = ()>>) {
         let is_broken = |check: &Check| check.level == Level::Fail && check.id.starts_with(OF_A_MEMBER);
         if self.checks.iter().any(is_broken) {
             let saw = "no probe was written, since the backend does not work";
@@ -265,12 +309,27 @@ impl Examination<'_> {
         }
         let zones: Vec<String> = self.zones.iter().take(MOST_ZONES).cloned().collect();
         for zone in &zones {
-            self.checks.extend(probe::probe(way, self.config, zone).await);
+            let (checks, is_interrupted) = probe::probe(way, self.config, zone, interrupted.as_mut()).await;
+            self.checks.extend(checks);
+            if is_interrupted {
+                self.checks.push(interruption());
+                return;
+            }
         }
         if let Some(left) = self.zones.len().checked_sub(MOST_ZONES).filter(|left| *left > 0) {
             self.add("probe", Level::Ok, format!("{left} more zones were left alone"), "");
         }
     }
+}
+
+/// Why a component did not tell.
+fn broken(error: &dns_manager_host::Error) -> Check {
+    Check::new(
+        "plugin",
+        Level::Fail,
+        format!("it broke while looking for trouble: {}", crate::error_chain(error)),
+        "dns-manager plugin inspect FILE; leave orchestrator.dns.plugin out for the built-in component",
+    )
 }
 
 /// Why there is nothing to ask.

@@ -4,6 +4,7 @@
 //! their own.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 /// Environment variables and the working directory.
@@ -13,6 +14,19 @@ pub struct Environment {
     pub variables: BTreeMap<String, String>,
     /// Where relative paths start.
     pub directory: PathBuf,
+    /// Which of the standard streams are terminals.
+    pub terminal: Terminal,
+}
+
+/// Which of the standard streams are terminals: where somebody reads along, and can answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
 }
 
 impl Environment {
@@ -21,7 +35,12 @@ impl Environment {
         let variables = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();
-        Self { variables, directory: PathBuf::new() }
+        let terminal = Terminal {
+            stdin: std::io::stdin().is_terminal(),
+            stdout: std::io::stdout().is_terminal(),
+            stderr: std::io::stderr().is_terminal(),
+        };
+        Self { variables, directory: PathBuf::new(), terminal }
     }
 
     /// A variable that is set to something.

@@ -1,26 +1,30 @@
 //! A small orchestrator on [`dns_manager_host`]: it creates and deletes servers and keeps their DNS records with them.
 //!
 //! A request comes in through [`cli`] or [`api`]. Requests about records go to [`registry`], which hands them to the
-//! component behind [`dns`] and tells the outcome record by record ([`outcome`], [`verification`]). Requests about servers
-//! go to [`lifecycle`], whose steps ask a [`provider`] for the server and the component for its records, and write how far
-//! they came to the [`inventory`]. [`embedded`] stands in for etcd and CoreDNS where none are configured. [`config`] is read
-//! before all of it; [`serve`] runs the REST API, and [`remote`] is how a
-//! command reaches it when both work on one inventory.
+//! component behind [`dns`] and tells the outcome record by record ([`outcome`], [`verification`]); whole files of records go
+//! to [`desired`], which plans before it writes. Requests about servers go to [`lifecycle`], whose steps ask a [`provider`] for
+//! the server and the component for its records, and write how far they came to the [`inventory`]. [`embedded`] stands in for
+//! etcd and CoreDNS where none are configured. [`config`] is read before all of it; [`serve`] runs the REST API, and [`remote`]
+//! is how a command reaches it when both work on one inventory.
 
 #![warn(missing_docs)]
 
 pub mod api;
 pub mod cli;
 pub mod config;
+mod database;
 pub mod demo;
+pub mod desired;
 pub mod dns;
 pub mod doctor;
 pub mod embedded;
 pub mod environment;
+mod interruption;
 pub mod inventory;
 pub mod lifecycle;
 pub mod name;
 pub mod outcome;
+mod pointer;
 pub mod provider;
 mod question;
 pub mod record;

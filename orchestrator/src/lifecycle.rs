@@ -16,7 +16,7 @@ use crate::dns::Dns;
 use crate::inventory::{self, Inventory};
 use crate::name::{HostName, Name, NameError};
 use crate::provider::{self, Provider};
-use crate::record::Ttl;
+use crate::record::{RecordType, Ttl};
 use crate::server::{Server, State, Step, StepOutcome};
 
 /// Creates and deletes servers.
@@ -37,6 +37,8 @@ struct Parts {
 pub struct Policy {
     /// Whether a new server's addresses are registered.
     pub auto_register: bool,
+    /// Whether each address gets its PTR.
+    pub ptr: bool,
     /// Of a server's records.
     pub ttl: Ttl,
     /// How long a new name may take to resolve.
@@ -54,6 +56,7 @@ impl Policy {
     pub fn of(config: &Config) -> Self {
         Self {
             auto_register: config.dns.auto_register,
+            ptr: config.dns.ptr,
             ttl: config.dns.ttl,
             verify_timeout: config.dns.verify_timeout,
             ready_timeout: Duration::from_secs(300),
@@ -84,8 +87,7 @@ impl Lifecycle {
     ///
     /// The request can never succeed, or the name is taken.
     pub async fn create(&self, hostname: &str, addresses: &[IpAddr]) -> Result<Workflow, Error> {
-        let hostname = self.0.policy.hostname(hostname)?;
-        self.0.provider.check(addresses).map_err(|source| Error::Request { hostname: hostname.clone(), source })?;
+        let hostname = self.check(hostname, addresses)?;
         let mut distinct = Vec::new();
         for address in addresses {
             if !distinct.contains(address) {
@@ -98,6 +100,19 @@ impl Lifecycle {
             return Err(Error::Exists(server.hostname));
         }
         Ok(Workflow { parts: Arc::clone(&self.0), server, _busy: busy })
+    }
+
+    /// Reads a request to create a server, and does nothing.
+    ///
+    /// # Errors
+    ///
+    /// It can never succeed.
+    pub fn check(&self, hostname: &str, addresses: &[IpAddr]) -> Result<HostName, Error> {
+        let hostname = self.0.policy.hostname(hostname)?;
+        match self.0.provider.check(addresses) {
+            Ok(()) => Ok(hostname),
+            Err(source) => Err(Error::Request { hostname, source }),
+        }
     }
 
     /// Takes up a server; running the workflow deletes it.
@@ -174,13 +189,14 @@ impl Workflow {
     /// The inventory cannot be written. Everything else is recorded on the server.
     pub async fn run(self, observe: impl Fn(&Step)) -> Result<Server, inventory::Error> {
         let Self { parts, mut server, _busy } = self;
+        let mut acknowledged = Acknowledged::default();
         while let Some(due) = Due::of(server.state) {
             let mut step = Step::begin(due.name());
             server.steps.push(step.clone());
             parts.inventory.update(&server).await?;
 
             let began = Instant::now();
-            let ended = due.take(&parts, &mut server).await?;
+            let ended = due.take(&parts, &mut server, &mut acknowledged).await?;
             step.end(began.elapsed(), ended.outcome, ended.detail);
             observe(&step);
             server.steps.pop();
@@ -237,17 +253,37 @@ impl Due {
         }
     }
 
-    async fn take(self, parts: &Parts, server: &mut Server) -> Result<Ended, inventory::Error> {
+    async fn take(
+        self,
+        parts: &Parts,
+        server: &mut Server,
+        acknowledged: &mut Acknowledged,
+    ) -> Result<Ended, inventory::Error> {
         Ok(match self {
             Self::Create => create::create(parts, server).await,
             Self::Wait => create::wait(parts, server).await,
-            Self::Register => create::register(parts, server).await,
-            Self::Verify => create::verify(parts, server).await,
+            Self::Register => create::register(parts, server, acknowledged).await,
+            Self::Verify => create::verify(parts, server, acknowledged).await,
             Self::Stop => delete::stop(parts, server).await,
             Self::Unregister => delete::unregister(parts, server).await,
             Self::Delete => delete::delete(parts, server).await,
             Self::Remove => delete::remove(parts, server).await?,
         })
+    }
+}
+
+/// When what a workflow wrote was acknowledged.
+#[derive(Debug, Default)]
+struct Acknowledged {
+    addresses: Option<Instant>,
+    pointers: Option<Instant>,
+}
+
+impl Acknowledged {
+    /// How long ago the records of a type were written.
+    fn since(&self, record_type: RecordType) -> Duration {
+        let at = if record_type == RecordType::PTR { self.pointers } else { self.addresses };
+        at.map(|at| at.elapsed()).unwrap_or_default()
     }
 }
 

@@ -199,8 +199,10 @@ impl Asked {
                 outcomes.push(told(entry, Status::Deleted, None));
             }
         }
-        // Values that are in neither: their removal was asked for, and they were gone already.
-        for value in &self.values {
+        // Values that are in neither: their removal was asked for, and they were gone already. What was added is there in the form
+        // in which it is served, which a warning tells.
+        let is_removal = matches!(status, Status::Deleted | Status::Unchanged);
+        for value in self.values.iter().filter(|_| is_removal) {
             if !outcomes.iter().any(|outcome| outcome.value.as_ref() == Some(value)) {
                 let alone = Self { values: vec![value.clone()], ..self.clone() };
                 outcomes.extend(alone.all(status, None));

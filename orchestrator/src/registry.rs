@@ -11,6 +11,7 @@ use dns_manager_host::{Call, Error};
 
 use crate::dns::{self, Dns};
 use crate::outcome::{Asked, Outcome, Reason, Status};
+use crate::pointer;
 use crate::record::{Record, RecordSet, RecordType, Ttl, value};
 use crate::repair::Problem;
 use crate::verification::Verification;
@@ -25,6 +26,7 @@ const REPAIR_BUDGET: Duration = Duration::from_secs(600);
 pub struct Registry {
     dns: Arc<dyn Dns>,
     ttl: Ttl,
+    ptr: bool,
 }
 
 /// Which records to list: those that fit every field that is some.
@@ -61,7 +63,12 @@ pub struct Selection {
 impl Registry {
     /// On this DNS; `ttl` is for records that name none.
     pub fn new(dns: Arc<dyn Dns>, ttl: Ttl) -> Self {
-        Self { dns, ttl }
+        Self { dns, ttl, ptr: false }
+    }
+
+    /// With `ptr`, each A and AAAA gets its PTR.
+    pub fn with_ptr(self, ptr: bool) -> Self {
+        Self { ptr, ..self }
     }
 
     /// Lists what is registered.
@@ -186,7 +193,7 @@ impl Registry {
             })
             .collect();
         let answered =
-            if changes.is_empty() { Ok(Vec::new()) } else { self.dns.apply(changes, dns::usual_call()).await };
+            if changes.is_empty() { Ok(Vec::new()) } else { self.dns.apply(changes.clone(), dns::usual_call()).await };
         let mut answers = match &answered {
             Ok(outcomes) => outcomes.iter(),
             Err(_) => [].iter(),
@@ -201,6 +208,11 @@ impl Registry {
                     outcomes.extend(answers.next().map(|outcome| asked.expand(outcome)).unwrap_or_default());
                 }
             }
+        }
+        if self.ptr
+            && let Ok(answers) = &answered
+        {
+            pointer::follow(&*self.dns, &changes, answers, &mut outcomes).await;
         }
         outcomes
     }
@@ -259,7 +271,7 @@ fn surely_not_written(error: &Error) -> bool {
     }
 }
 
-fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
+pub(crate) fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
     Asked { name: name.to_owned(), record_type, ttl: ttl.map(|ttl| ttl.seconds().into()), ..Asked::default() }
 }
 
@@ -268,7 +280,11 @@ pub(crate) fn with_values(asked: Asked, data: &[Rdata]) -> Asked {
 }
 
 /// Reads all values of a set; it stands or falls as a whole, and each value says why.
-fn parse_values(asked: &Asked, record_type: Option<RecordType>, texts: &[String]) -> Result<Vec<Rdata>, Vec<Outcome>> {
+pub(crate) fn parse_values(
+    asked: &Asked,
+    record_type: Option<RecordType>,
+    texts: &[String],
+) -> Result<Vec<Rdata>, Vec<Outcome>> {
     let Some(record_type) = record_type else {
         // Command line and REST have no way to give values without a type.
         return Ok(Vec::new());

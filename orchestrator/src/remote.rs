@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::desired::{MaxDeletes, Options, Plan, Set, TooManyDeletes};
 use crate::outcome::{Outcome, Reason};
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Selection, Wanted};
@@ -168,6 +169,44 @@ impl Remote {
         send(self.client.post(self.records_url([&selection.name, "verify"])).json(&body)).await
     }
 
+    /// Plans; what the guard says of the plan comes with it.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or cannot plan.
+    pub async fn plan(&self, sets: &[Set], options: Options) -> Result<(Plan, Option<Reason>), Error> {
+        let request = self.client.post(self.url(["api", "v1", "dns", "plan"])).json(&desired_body(sets, options, None));
+        match request.send().await?.json().await? {
+            Envelope { data: Some(data), error } => Ok((serde_json::from_value(data)?, error)),
+            Envelope { data: None, error: Some(reason) } => Err(Error::Refused(reason)),
+            Envelope { data: None, error: None } => Ok(serde_json::from_value(Value::Null)?),
+        }
+    }
+
+    /// Applies; where the service's plan is no longer the one that was `shown`, the outcome says so.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or applies nothing.
+    pub async fn apply(&self, sets: &[Set], options: Options, shown: &Plan) -> Result<Vec<Outcome>, Error> {
+        let url = self.url(["api", "v1", "dns", "apply"]);
+        match self.client.post(url).json(&desired_body(sets, options, Some(shown))).send().await?.json().await? {
+            Envelope { error: Some(reason), .. } if reason.code == TooManyDeletes::CODE => Err(Error::Refused(reason)),
+            Envelope { data: Some(data), .. } => Ok(serde_json::from_value(data)?),
+            Envelope { data: None, error: Some(reason) } => Err(Error::Refused(reason)),
+            Envelope { data: None, error: None } => Ok(serde_json::from_value(Value::Null)?),
+        }
+    }
+
+    /// Everything that is ours, as record sets that can be applied again.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or says no.
+    pub async fn export(&self) -> Result<Vec<Set>, Error> {
+        send(self.client.get(self.url(["api", "v1", "dns", "export"]))).await
+    }
+
     /// Sends a request that begins a workflow, and looks at the server while it is being answered.
     async fn watch(
         &self,
@@ -238,6 +277,12 @@ impl Remote {
         }
         url
     }
+}
+
+fn desired_body(sets: &[Set], options: Options, shown: Option<&Plan>) -> Value {
+    let Options { prune, max_deletes } = options;
+    let max_deletes = (max_deletes != MaxDeletes::Usual).then(|| max_deletes.to_string());
+    json!({"record_sets": sets, "prune": prune, "max_deletes": max_deletes, "planned": shown})
 }
 
 fn is_at_rest(server: &Server) -> bool {

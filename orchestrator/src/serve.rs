@@ -16,9 +16,11 @@ pub use holder::Holder;
 
 use crate::api::{self, Service};
 use crate::config::Config;
+use crate::desired::Desired;
 use crate::dns::{self, ConnectError, Dns};
 use crate::inventory::{Database, OpenError};
 use crate::lifecycle::{Lifecycle, Policy};
+use crate::name::Name;
 use crate::registry::Registry;
 use crate::zones;
 
@@ -57,7 +59,9 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config));
     report_interrupted(&lifecycle).await;
     let service = Service {
-        registry: Registry::new(Arc::clone(&dns), config.dns.ttl),
+        registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
+        desired: Desired::new(Arc::clone(&dns), config.dns.ttl, config.dns.zones.iter().map(Name::as_str))
+            .with_ptr(config.dns.ptr),
         lifecycle: lifecycle.clone(),
         dns,
         instance,

@@ -1,5 +1,6 @@
 //! A server of the inventory, and what its workflow did so far.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -36,6 +37,9 @@ pub struct ServerDns {
     pub records: Vec<Outcome>,
     /// Whether every name server answered with what was registered; null: nobody asked.
     pub verified: Option<bool>,
+    /// Per name server, the milliseconds from the acknowledged write until it had answered all of it rightly; null: it did not.
+    #[serde(default)]
+    pub resolvable_ms: BTreeMap<String, Option<u64>>,
 }
 
 /// Where a server is in its life; each state but the resting ones is the step that is due.

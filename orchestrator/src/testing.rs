@@ -113,7 +113,8 @@ impl FakeState {
                 };
                 let (removed, kept) = std::mem::take(&mut self.entries).into_iter().partition(is_meant);
                 self.entries = kept;
-                outcome(Status::Deleted, removed, Vec::new())
+                let status = if removed.is_empty() { Status::Unchanged } else { Status::Deleted };
+                outcome(status, removed, Vec::new())
             }
             Action::Adopt(selector) => self.mark(&selector.name, true),
             Action::Release(selector) => self.mark(&selector.name, false),
@@ -136,6 +137,10 @@ impl FakeState {
 }
 
 impl Dns for FakeDns {
+    fn max_items(&self) -> usize {
+        1000
+    }
+
     fn apply(&self, changes: Vec<Change>, _: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
         let mut state = self.lock();
         let answer = state

@@ -1,6 +1,7 @@
 //! What the name servers answered, in the words of REST and command line.
 
 use std::fmt;
+use std::time::Duration;
 
 use dns_manager_host::contract;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,10 @@ pub struct Answer {
     pub values: Vec<String>,
     /// The lowest TTL; of a negative answer, that of its SOA.
     pub ttl: Option<u32>,
+    /// Milliseconds until it answered as expected: from the acknowledged write that is verified, else from when this was asked for.
+    /// Absent: it does not, or the plugin does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolvable_ms: Option<u64>,
     /// Why there is no usable answer, or what is odd about it: a stale one, say, and how long it stays so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
@@ -78,6 +83,17 @@ impl From<contract::Verdict> for Verdict {
 }
 
 impl Verification {
+    /// One that follows a write, which was acknowledged so long before the name servers were asked.
+    pub(crate) fn after_a_write(verification: &contract::Verification, written: Duration) -> Self {
+        Self {
+            name: value::name_text(&verification.name),
+            record_type: RecordType::from(verification.rr_type).to_string(),
+            outcome: verification.verdict.into(),
+            expected: texts(&verification.expected),
+            answers: verification.answers.iter().map(|seen| Answer::after_a_write(seen, written)).collect(),
+        }
+    }
+
     /// One line for each name server that does not answer as expected.
     pub fn problems(&self) -> Vec<String> {
         let what = format!("{} {}", self.name, self.record_type);
@@ -106,27 +122,33 @@ impl Answer {
 
 impl From<&contract::Verification> for Verification {
     fn from(verification: &contract::Verification) -> Self {
-        Self {
-            name: value::name_text(&verification.name),
-            record_type: RecordType::from(verification.rr_type).to_string(),
-            outcome: verification.verdict.into(),
-            expected: texts(&verification.expected),
-            answers: verification.answers.iter().map(Answer::from).collect(),
-        }
+        Self::after_a_write(verification, Duration::ZERO)
     }
 }
 
-impl From<&contract::Seen> for Answer {
-    fn from(seen: &contract::Seen) -> Self {
+impl Answer {
+    fn after_a_write(seen: &contract::Seen, written: Duration) -> Self {
         Self {
             nameserver: seen.server.clone(),
             outcome: seen.verdict.into(),
             rcode: seen.rcode.map(rcode_name),
             values: texts(&seen.data),
             ttl: seen.ttl,
+            resolvable_ms: resolvable_after(seen).map(|after| whole_milliseconds(written + after)),
             reason: seen.problem.as_ref().map(Reason::from),
         }
     }
+}
+
+/// From the beginning of the call to the first answer as expected (`docs/plugins.md`).
+fn resolvable_after(seen: &contract::Seen) -> Option<Duration> {
+    let (_, text) = seen.attributes.iter().find(|(key, _)| key == "resolvable-us")?;
+    (seen.verdict == contract::Verdict::Verified).then_some(Duration::from_micros(text.parse().ok()?))
+}
+
+/// No fewer than it took.
+fn whole_milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 fn texts(data: &[contract::Rdata]) -> Vec<String> {
@@ -151,6 +173,30 @@ pub(crate) fn rcode_name(rcode: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_until_it_resolves_counts_from_the_write() {
+        let seen = |verdict, attributes: &[(&str, &str)]| contract::Seen {
+            server: "127.0.0.1:53".to_owned(),
+            verdict,
+            rcode: Some(0),
+            authoritative: true,
+            ttl: None,
+            data: Vec::new(),
+            problem: None,
+            attributes: attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        };
+        let written = Duration::from_micros(4_200);
+        for (seen, expected) in [
+            (seen(contract::Verdict::Verified, &[("resolvable-us", "1800")]), Some(6)),
+            (seen(contract::Verdict::Verified, &[("resolvable-us", "1801")]), Some(7)),
+            (seen(contract::Verdict::Verified, &[]), None),
+            (seen(contract::Verdict::Verified, &[("resolvable-us", "soon")]), None),
+            (seen(contract::Verdict::NotFound, &[("resolvable-us", "1800")]), None),
+        ] {
+            assert_eq!(Answer::after_a_write(&seen, written).resolvable_ms, expected, "{seen:?}");
+        }
+    }
 
     #[test]
     fn a_verification_in_json() {

@@ -3,7 +3,6 @@
 //! A record in a zone that nobody serves is written and never answered, so such a zone is an error before anything is
 //! written. Only name servers are asked, each once, for the SOA of each zone.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use dns_manager_host::contract::{Expectation, Rdata, Seen, Verification};
@@ -41,8 +40,8 @@ enum Word {
 /// Asks the name servers for the SOA of each configured zone; gives warnings, where they do not all serve all of them.
 ///
 /// Without configured zones the component finds them out, and the embedded default serves those that are configured: then
-/// nobody is asked. The answer that counts is the one that zone discovery counts: a SOA at the zone itself, of CoreDNS's
-/// etcd plugin (its MNAME is `ns.dns.<zone>`) unless another plugin than the built-in one writes the records.
+/// nobody is asked. The answer that counts is the one that zone discovery counts: authoritative, a SOA at the zone itself, of
+/// CoreDNS's etcd plugin (its MNAME is `ns.dns.<zone>`) unless another plugin than the built-in one writes the records.
 ///
 /// # Errors
 ///
@@ -68,21 +67,17 @@ pub async fn check(config: &Config, dns: &dyn Dns) -> Result<Vec<String>, NotSer
 }
 
 fn judge(zone: &str, answers: &Verification, is_built_in: bool) -> Result<Option<String>, NotServed> {
-    let words: Vec<_> = answers.answers.iter().map(|seen| (&seen.server, word(zone, seen, is_built_in))).collect();
-    let mut text = String::new();
-    for (server, word) in &words {
-        if let Word::Differs(what) | Word::Silent(what) = word {
-            let comma = if text.is_empty() { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{comma}{server} {what}");
-        }
-    }
-    let has = |wanted: fn(&Word) -> bool| words.iter().any(|(_, word)| wanted(word));
+    let words: Vec<_> = answers.answers.iter().map(|seen| word(zone, seen, is_built_in)).collect();
+    let odd = words.iter().filter_map(|word| match word {
+        Word::Serves => None,
+        Word::Differs(what) | Word::Silent(what) => Some(what.as_str()),
+    });
+    let text = odd.collect::<Vec<_>>().join(", ");
     if text.is_empty() {
         Ok(None)
-    } else if has(|word| *word == Word::Serves) {
+    } else if words.contains(&Word::Serves) {
         Ok(Some(format!("orchestrator.dns.zones: \"{zone}\" is not served everywhere: {text}")))
-    } else if has(|word| matches!(word, Word::Differs(_))) {
+    } else if words.iter().any(|word| matches!(word, Word::Differs(_))) {
         Err(NotServed { zone: zone.to_owned(), answers: text })
     } else {
         Ok(Some(format!("orchestrator.dns.zones: whether \"{zone}\" is served is not known: {text}")))
@@ -94,22 +89,26 @@ fn word(zone: &str, seen: &Seen, is_built_in: bool) -> Word {
         Rdata::Soa(soa) => Some(soa),
         _ => None,
     });
+    let server = seen.server.as_str();
     match (seen.rcode, soa) {
         (Some(0), Some(soa)) => {
             let mname = soa.mname.trim_end_matches('.');
-            if !is_built_in || mname.eq_ignore_ascii_case(&format!("ns.dns.{zone}")) {
+            if is_built_in && !seen.authoritative {
+                Word::Silent(format!("{server} is not authoritative for it, it forwards or caches"))
+            } else if !is_built_in || mname.eq_ignore_ascii_case(&format!("ns.dns.{zone}")) {
                 Word::Serves
             } else {
-                Word::Differs(format!("serves it, but not from etcd (the MNAME of its SOA is {mname})"))
+                Word::Differs(format!("{server} serves it, but not from etcd (the MNAME of its SOA is {mname})"))
             }
         }
-        (Some(0), None) => Word::Differs("has no SOA there".to_owned()),
+        (Some(0), None) => Word::Differs(format!("{server} has no SOA there")),
         // NXDOMAIN, REFUSED, NOTAUTH; anything else is a server in trouble, which proves nothing.
-        (Some(rcode @ (3 | 5 | 9)), _) => Word::Differs(format!("answers {}", rcode_name(rcode))),
-        (Some(rcode), _) => Word::Silent(format!("answers {}", rcode_name(rcode))),
+        (Some(rcode @ (3 | 5 | 9)), _) => Word::Differs(format!("{server} answers {}", rcode_name(rcode))),
+        (Some(rcode), _) => Word::Silent(format!("{server} answers {}", rcode_name(rcode))),
         (None, _) => Word::Silent(match &seen.problem {
-            Some(problem) => format!("does not tell ({})", problem.message),
-            None => "does not tell".to_owned(),
+            Some(problem) if problem.message.contains(server) => problem.message.clone(),
+            Some(problem) => format!("{server}: {}", problem.message),
+            None => format!("{server} does not answer"),
         }),
     }
 }
@@ -170,7 +169,7 @@ mod tests {
         let error = judged(vec![seen("a:53", Some(5), None), seen("b:53", None, None)], true);
         assert_eq!(
             error.unwrap_err(),
-            "orchestrator.dns.zones: \"ex.test\" is not served: a:53 answers REFUSED, b:53 does not tell (no answer within 1 s); \
+            "orchestrator.dns.zones: \"ex.test\" is not served: a:53 answers REFUSED, b:53: no answer within 1 s; \
              name it in an `etcd` line of the Corefile, for which see `dns-manager config show --corefile`, or correct \
              orchestrator.dns.zones"
         );
@@ -189,10 +188,18 @@ mod tests {
 
     #[test]
     fn silence_and_trouble_prove_nothing() {
+        let passed_on = Seen { authoritative: false, ..seen("a:53", Some(0), Some("ns.dns.ex.test.")) };
+        assert_eq!(
+            judged(vec![passed_on], true).unwrap().as_deref(),
+            Some(
+                "orchestrator.dns.zones: whether \"ex.test\" is served is not known: a:53 is not authoritative for it, it forwards \
+                 or caches"
+            )
+        );
         assert_eq!(
             judged(vec![seen("a:53", None, None), seen("b:53", Some(2), None)], true).unwrap().as_deref(),
             Some(
-                "orchestrator.dns.zones: whether \"ex.test\" is served is not known: a:53 does not tell (no answer within 1 s), \
+                "orchestrator.dns.zones: whether \"ex.test\" is served is not known: a:53: no answer within 1 s, \
                  b:53 answers SERVFAIL"
             )
         );

@@ -43,10 +43,13 @@ async fn the_command_line_names_each_refused_record_and_its_reason() {
 
     assert_eq!(ran.status, 1, "{ran:?}");
     let why = "\"2001:db8::10\" is an IPv6 address, and A takes an IPv4 address: register it as AAAA";
+    let address = backend.local_addr().expect("a bound socket has an address");
     assert_eq!(
         ran.stderr,
         format!(
-            "error: web.ex.test A 10.0.0.1: refused (invalid): it stands or falls with the other values of its set, one of \
+            "warning: orchestrator.dns.zones: whether \"ex.test\" is served is not known: {address} was not reached (Connection \
+             refused (os error 111)): is CoreDNS running there, and is `nameservers` right?\n\
+             error: web.ex.test A 10.0.0.1: refused (invalid): it stands or falls with the other values of its set, one of \
              which is refused: {why}\nerror: web.ex.test A 2001:db8::10: refused (invalid): {why}\n"
         )
     );

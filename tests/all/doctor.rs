@@ -202,6 +202,33 @@ async fn an_etcd_without_gateway_says_how_to_switch_it_on() {
     let report = Report::of(&settings(&etcd.url, coredns.address(), ZONE)).await;
     report.says("ok", "backend-reachable", "is etcd 3.4", "");
     report.says("fail", "backend-gateway", "gateway is off", "enable-grpc-gateway: true");
+
+    // Whoever would log in there is told the same.
+    let mut lines = settings(&etcd.url, coredns.address(), ZONE);
+    lines.push("[orchestrator.dns.credentials]\nusername = \"dns\"\npassword_env = \"ETCD_PASSWORD\"".to_owned());
+    let installation = Installation::with_dns(&lines);
+    let ran = installation.run_with(&["doctor", "--output", "json"], &[("ETCD_PASSWORD", "secret")]).await;
+    Report::read(&ran).says("fail", "backend-gateway", "gateway is off", "enable-grpc-gateway: true");
+    let ran = installation.run_with(&["record", "list"], &[("ETCD_PASSWORD", "secret")]).await;
+    assert!(ran.stderr.contains("there is no etcd gateway at this address (404)"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_that_is_told_to_stop_removes_its_probe() {
+    let Some(site) = site().await else { return };
+    // Whoever asks it waits, so that there is time to interrupt.
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let installation = Installation::with_dns(&settings(&site.etcd.url(), silent.local_addr().unwrap(), ZONE));
+    let doctor = installation.start(&["doctor", "--output", "json"]);
+    wait::until("the probe is written", Duration::from_secs(120), async || {
+        (site.tree().await.keys().iter().filter(|key| key.contains("-probe-")).count() >= 2).then_some(())
+    })
+    .await;
+
+    let ran = doctor.ended_by("TERM").await;
+
+    Report::read(&ran).says("fail", "interrupted", "before everything was checked", "dns-manager doctor");
+    assert!(site.tree().await.is_empty(), "{:?}", site.tree().await.keys());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,11 +254,29 @@ async fn an_etcd_that_wants_a_password_says_what_is_wrong_with_ours() {
         let report = as_user(&site, "stranger", "hidden").await;
         report.says("fail", "backend-gateway", "forbids reading /skydns/", "readwrite /skydns/");
 
+        gateway_as_root(
+            &site,
+            "role/grant",
+            |key, end| json!({"name": "elsewhere", "perm": {"permType": "READ", "key": key, "range_end": end}}),
+        )
+        .await;
+        let report = as_user(&site, "stranger", "hidden").await;
+        report.says("fail", "probe-written", "permission denied", "readwrite /skydns/");
+
         let report = as_user(&site, "stranger", "guessed").await;
         let refused = report.checks.iter().find(|check| check["level"] == "fail").unwrap();
         assert!(refused["remedy"].as_str().unwrap().contains("[orchestrator.dns.credentials]"), "{:#?}", report.checks);
         assert!(!format!("{:?}", report.checks).contains("guessed"), "{:#?}", report.checks);
     }
+}
+
+/// Changes a role's rights on what is below `/skydns/`.
+async fn gateway_as_root(site: &Site, path: &str, body: impl Fn(String, String) -> Value) {
+    let base64 = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
+    let gateway = site.gateway();
+    let answer = gateway.post("auth/authenticate", &json!({"name": "root", "password": "secret"})).await;
+    let gateway = gateway.with_token(answer["token"].as_str().expect("root gets a token"));
+    gateway.post(&format!("auth/{path}"), &body(base64("/skydns/"), base64("/skydns0"))).await;
 }
 
 /// What `doctor` says when we are somebody.
@@ -309,10 +354,10 @@ async fn an_etcd_with_tls_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zone_that_is_not_served_has_its_corefile_block() {
+async fn a_zone_that_is_not_served_says_how_to_serve_it() {
     let Some(site) = site().await else { return };
     let report = Report::of(&settings(&site.etcd.url(), site.coredns.address(), "example.org")).await;
-    report.says("fail", "zone-served", "does not serve `example.org` (REFUSED)", "etcd {");
+    report.says("fail", "zone-served", "does not serve `example.org` (REFUSED)", "config show --corefile");
     report.says("fail", "probe-resolves", "REFUSED", "config show --corefile");
     assert!(site.tree().await.is_empty(), "{:?}", site.tree().await.keys());
 }

@@ -1,11 +1,13 @@
 //! The embedded default against what it stands in for: the measured facts, the real CoreDNS, the real etcd.
 
 mod commands;
+mod desired;
 mod facts;
-#[cfg(feature = "soak")]
+#[cfg(feature = "live")]
 mod gateway;
-#[cfg(feature = "soak")]
+#[cfg(feature = "live")]
 mod names;
+mod pointers;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

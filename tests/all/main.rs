@@ -11,10 +11,10 @@
 mod bad_input;
 mod contract;
 mod demo;
-#[cfg(feature = "soak")]
+#[cfg(feature = "live")]
 mod doctor;
 mod embedded;
-#[cfg(feature = "soak")]
+#[cfg(feature = "live")]
 mod production;
 mod sandbox;
 mod test_dns_integration;

@@ -1,15 +1,19 @@
 //! The whole way, on real etcd and stock CoreDNS: `cargo test test_dns_integration`.
 //!
 //! These tests need the feature `live` and both servers, which `make test`
-//! installs. [`facts`] proves the support library; [`layout`], [`records`] and
-//! [`random`] write through the component and ask CoreDNS, [`verification`] has
-//! the component ask; [`foreign`], [`ownership`] and
-//! [`external_dns`] are about what others wrote, [`concurrency`]
-//! and [`faults`] about what is lost (nothing); [`servers`], [`rest`] and
-//! [`zones`] come in through the binary.
+//! installs. [`facts`] proves the support library; [`layout`], [`records`],
+//! [`random`] and [`answers`] write through the component and ask CoreDNS,
+//! [`verification`] has the component ask; [`size`] counts what changes cost; [`types`] takes every record type through command line and
+//! REST, [`ipv6`] and [`pointers`] are about PTR; [`foreign`], [`ownership`] and [`external_dns`] are
+//! about what others wrote, [`concurrency`] and [`faults`] about what is lost (nothing);
+//! [`servers`], [`rest`], [`desired`] and [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
+mod answers;
+#[cfg(feature = "live")]
 mod concurrency;
+#[cfg(feature = "live")]
+mod desired;
 #[cfg(feature = "live")]
 mod external_dns;
 #[cfg(feature = "live")]
@@ -19,9 +23,13 @@ mod faults;
 #[cfg(feature = "live")]
 mod foreign;
 #[cfg(feature = "live")]
+mod ipv6;
+#[cfg(feature = "live")]
 mod layout;
 #[cfg(feature = "live")]
 mod ownership;
+#[cfg(feature = "live")]
+mod pointers;
 #[cfg(feature = "live")]
 mod random;
 #[cfg(feature = "live")]
@@ -30,6 +38,10 @@ mod records;
 mod rest;
 #[cfg(feature = "live")]
 mod servers;
+#[cfg(feature = "live")]
+mod size;
+#[cfg(feature = "live")]
+mod types;
 #[cfg(feature = "live")]
 mod verification;
 #[cfg(feature = "live")]

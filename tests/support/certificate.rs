@@ -42,6 +42,11 @@ impl Authority {
         self.issue_with(names, |params| params.not_after = date_time_ymd(2001, 2, 3))
     }
 
+    /// The same with a common name.
+    pub fn issue_named(&self, common_name: &str, names: &[&str]) -> Issued {
+        self.issue_with(names, |params| params.distinguished_name.push(DnType::CommonName, common_name))
+    }
+
     fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -6,7 +6,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -33,6 +33,14 @@ pub struct Ran {
 }
 
 impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("the output is text"),
+            stderr: String::from_utf8(output.stderr).expect("the output is text"),
+        }
+    }
+
     /// The results as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
@@ -81,16 +89,29 @@ impl Installation {
     /// Runs one command with more environment variables.
     pub async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = tokio::process::Command::from(self.command(arguments));
-        command.envs(variables.iter().copied()).kill_on_drop(true);
-        let output = tokio::time::timeout(Duration::from_secs(180), command.output())
-            .await
-            .unwrap_or_else(|_elapsed| panic!("`dns-manager {}` does not end", arguments.join(" ")))
-            .expect("the binary runs");
-        Ran {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).expect("the output is text"),
-            stderr: String::from_utf8(output.stderr).expect("the output is text"),
-        }
+        command.envs(variables.iter().copied());
+        finish(command, arguments).await
+    }
+
+    /// Runs one command that reads `input` from its standard input.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        let file = self.folder.path().join("input");
+        std::fs::write(&file, input).expect("the input is written");
+        let mut command = self.command(arguments);
+        command.stdin(std::fs::File::open(&file).expect("the input is there"));
+        finish(tokio::process::Command::from(command), arguments).await
+    }
+
+    /// Starts one command, to be told to stop later.
+    pub fn start(&self, arguments: &[&str]) -> Started {
+        let mut command = tokio::process::Command::from(self.command(arguments));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Started(command.spawn().expect("the binary runs"))
+    }
+
+    /// Writes a file into the folder where commands run.
+    pub fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.folder.path().join(name), content).expect("the file is written");
     }
 
     /// Starts `serve` on a port of its own choice and waits until it says which.
@@ -124,6 +145,24 @@ impl Installation {
             .args(arguments)
             .stdin(Stdio::null());
         command
+    }
+}
+
+/// A command that is running.
+#[derive(Debug)]
+pub struct Started(tokio::process::Child);
+
+impl Started {
+    /// Sends a signal, by its name without `SIG`, and waits for the end.
+    pub async fn ended_by(self, signal: &str) -> Ran {
+        let id = self.0.id().expect("it is still running").to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status().expect("`kill` runs");
+        assert!(sent.success(), "SIG{signal} was not sent: {sent}");
+        let output = tokio::time::timeout(Duration::from_secs(60), self.0.wait_with_output())
+            .await
+            .unwrap_or_else(|_elapsed| panic!("SIG{signal} does not end it"))
+            .expect("its output is read");
+        Ran::of(output)
     }
 }
 
@@ -167,6 +206,15 @@ impl Serving {
     pub fn output(&self) -> String {
         self.process.output()
     }
+}
+
+/// Waits until a command ends.
+async fn finish(mut command: tokio::process::Command, arguments: &[&str]) -> Ran {
+    let output = tokio::time::timeout(Duration::from_secs(180), command.kill_on_drop(true).output())
+        .await
+        .unwrap_or_else(|_elapsed| panic!("`dns-manager {}` does not end", arguments.join(" ")))
+        .expect("the binary runs");
+    Ran::of(output)
 }
 
 /// Built beside the test binary, which lies in `deps`.

@@ -14,6 +14,7 @@ use std::{
 use data_encoding::BASE64;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use crate::{
     certificate::{Authority, Issued, write},
@@ -41,6 +42,13 @@ pub struct Cluster {
     folder: TempDir,
 }
 
+/// When a member has started.
+#[derive(Clone, Copy, Debug)]
+enum Ready {
+    Answers,
+    Listens,
+}
+
 #[derive(Debug)]
 struct Member {
     process: Option<Process>,
@@ -59,6 +67,15 @@ impl Cluster {
 
     /// The same with a certificate that the members show.
     pub async fn start_with(release: Release, size: usize, authority: Authority, server: &Issued) -> Self {
+        Self::start_until(release, size, authority, server, Ready::Answers).await
+    }
+
+    /// One member with a certificate that nobody accepts, its own gateway, which calls it over TLS, included: it listens.
+    pub async fn start_unacceptable(release: Release, authority: Authority, server: &Issued) -> Self {
+        Self::start_until(release, 1, authority, server, Ready::Listens).await
+    }
+
+    async fn start_until(release: Release, size: usize, authority: Authority, server: &Issued, ready: Ready) -> Self {
         let folder = TempDir::with_prefix("dns-manager-cluster-").expect("a temporary folder");
         write(folder.path(), "ca.pem", &authority.pem);
         server.write(folder.path(), "server");
@@ -68,7 +85,7 @@ impl Cluster {
             cluster.members = (0..size)
                 .map(|_| Member { process: None, client: address(), plain: address(), peer: address() })
                 .collect();
-            if cluster.run(release).await {
+            if cluster.run(release, ready).await {
                 return cluster;
             }
         }
@@ -147,7 +164,7 @@ impl Cluster {
     }
 
     /// False if a port was taken in between.
-    async fn run(&mut self, release: Release) -> bool {
+    async fn run(&mut self, release: Release, ready: Ready) -> bool {
         for member in 0..self.members.len() {
             self.launch(release, member);
         }
@@ -163,7 +180,11 @@ impl Cluster {
                     return Some(false);
                 }
                 assert!(begin.elapsed() < PATIENCE, "etcd does not answer; {}", process.last_words());
-                gateway.is_ready().await.then_some(true)
+                let is_ready = match ready {
+                    Ready::Answers => gateway.is_ready().await,
+                    Ready::Listens => TcpStream::connect(member.client).await.is_ok(),
+                };
+                is_ready.then_some(true)
             })
             .await;
             if !is_up {

@@ -8,7 +8,8 @@
 //! makes [`change`]s through the library, [`cli`] through the binary;
 //! [`fixture`] has components that misbehave; [`external_dns`] is another
 //! program on the same tree. [`cluster`] is an etcd as in
-//! production, with [`certificate`]s.
+//! production, with [`certificate`]s. [`generator`] makes nasty zones and changes, [`model`] follows them, [`oracle`] says
+//! what has to be answered, and [`shrink`] makes small what fails.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,9 +32,13 @@ pub mod external_dns;
 pub mod fixture;
 pub mod front;
 pub mod gateway;
+pub mod generator;
 pub mod left_out;
+pub mod model;
+pub mod oracle;
 pub mod process;
 pub mod proxy;
+pub mod shrink;
 pub mod site;
 pub mod tool;
 pub mod wait;

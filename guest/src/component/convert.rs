@@ -339,7 +339,11 @@ fn seen(seen: Seen) -> manager_wit::Seen {
         ttl: seen.ttl,
         data: seen.data.into_iter().map(to_rdata).collect(),
         problem: seen.problem.map(reason),
-        attributes: Vec::new(),
+        attributes: seen
+            .resolvable
+            .map(|resolvable| ("resolvable-us".to_owned(), resolvable.as_micros().to_string()))
+            .into_iter()
+            .collect(),
     }
 }
 

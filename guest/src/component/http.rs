@@ -128,13 +128,12 @@ fn request(
 
 /// All of a request but its body; the part that the host does not take, if there is one.
 fn head(base: &Base<'_>, path: &str, body: Option<&[u8]>) -> Result<OutgoingRequest, &'static str> {
-    let fields = match body {
-        Some(body) => vec![
-            ("content-type".to_owned(), b"application/json".to_vec()),
-            ("content-length".to_owned(), body.len().to_string().into_bytes()),
-        ],
-        None => Vec::new(),
-    };
+    // Without `accept`, etcd's gateway lends a request without a token the name in its own certificate.
+    let mut fields = vec![("accept".to_owned(), b"application/json".to_vec())];
+    if let Some(body) = body {
+        fields.push(("content-type".to_owned(), b"application/json".to_vec()));
+        fields.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+    }
     let request = OutgoingRequest::new(Fields::from_list(&fields).map_err(|_| "header")?);
     let method = if body.is_some() { Method::Post } else { Method::Get };
     request.set_method(&method).map_err(|()| "method")?;

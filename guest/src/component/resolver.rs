@@ -1,5 +1,7 @@
 //! Questions to the name servers, by `resolver`.
 
+use std::time::Duration;
+
 use super::{bindings::provisioning::dns::resolver, convert};
 use crate::ports::{Answer, DnsFault, Question, Resolver, Rr};
 
@@ -34,6 +36,7 @@ fn answer(answer: resolver::Answer) -> Answer {
         rcode: answer.rcode,
         authoritative: answer.authoritative,
         truncated: answer.truncated,
+        elapsed: Duration::from_micros(answer.elapsed_us.into()),
         answers: answer.answers.into_iter().filter_map(rr).collect(),
         authorities: answer.authorities.into_iter().filter_map(rr).collect(),
     }

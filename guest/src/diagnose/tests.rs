@@ -122,12 +122,31 @@ fn a_sound_installation_is_ok_throughout() {
 }
 
 #[test]
+fn a_certificate_that_does_not_fit_has_its_own_remedy() {
+    for (why, remedy) in [
+        ("its certificate expired at 2001-02-03T00:00:00Z", "renew etcd's certificate"),
+        ("its certificate is for a, not for b", "name the host as its certificate does"),
+        ("it asks for a client certificate, and none is configured", "set certificate and key in"),
+        ("its certificate is of an authority that is not trusted here", "set ca in"),
+    ] {
+        let clock = FakeClock::default();
+        let mut ports = ports(&clock, etcd_plugin);
+        ports.settings = vec![("url", "https://127.0.0.1:2379"), ("zones", "ex.test")];
+        ports.http = Box::new(|_, _| Err(HttpFault::NotTrusted(why.into())));
+        let checks = run(&ports);
+        let check = the(&checks, "backend-reachable");
+        assert!(check.saw.contains(why) && check.remedy.contains(remedy), "{check:?}");
+    }
+}
+
+#[test]
 fn a_backend_that_is_no_etcd_is_told_by_what_it_says() {
     let cases = [
         (Err(HttpFault::NotSent("connection refused".into())), "start etcd, or correct coredns_url"),
         (Err(HttpFault::Denied("link-local".into())), "link-local and metadata addresses never"),
         (Err(HttpFault::Lost("protocol error".into())), "not CoreDNS's port 53"),
         (Err(HttpFault::TooLarge), "correct coredns_url"),
+        (Err(HttpFault::NotSent("no connection in time".into())), "all of its members"),
         (reply(200, "<html>Welcome to nginx!</html>"), "etcd's client port (2379)"),
         (reply(400, "Client sent an HTTP request to an HTTPS server.\n"), "coredns_url = \"https://127.0.0.1:2379\""),
         (reply(200, r#"{"etcdserver":"3.3.27","etcdcluster":"3.3.0"}"#), "upgrade etcd"),
@@ -161,6 +180,7 @@ fn what_the_gateway_refuses_has_its_remedy() {
             "[orchestrator.dns.credentials]",
         ),
         (401, r#"{"code":16,"message":"etcdserver: invalid auth token"}"#, "[orchestrator.dns.credentials]"),
+        (400, "CommonName of client sending a request against gateway will be ignored\n", "issue one without"),
         (
             403,
             r#"{"code":7,"message":"etcdserver: permission denied"}"#,
@@ -197,11 +217,11 @@ fn a_full_backend_is_told() {
 fn a_zone_that_is_not_served_from_etcd_says_by_whom() {
     let second_hand = || soa("ex.test", "ns.dns.ex.test").map(|answer| Answer { authoritative: false, ..answer });
     let cases: [(Reply, Level, &str, &str); 6] = [
-        (refused(), Level::Fail, "does not serve `ex.test` (REFUSED)", "etcd {"),
+        (refused(), Level::Fail, "does not serve `ex.test` (REFUSED)", "config show --corefile"),
         (soa("ex.test", "a.ns.test"), Level::Fail, "its SOA names `a.ns.test`", "serve `ex.test` with `etcd`"),
         (soa("test", "ns.dns.test"), Level::Fail, "a part of the zone `test`", "zones = [\"test\"]"),
         (second_hand(), Level::Fail, "not authoritative", "CoreDNS itself"),
-        (nxdomain("test", 30), Level::Fail, "NXDOMAIN", "etcd {"),
+        (nxdomain("test", 30), Level::Fail, "NXDOMAIN", "config show --corefile"),
         (servfail(), Level::Warn, "SERVFAIL", "dig @10.0.0.2 -p 53 ex.test SOA"),
     ];
     for (answer, level, saw, remedy) in cases {

@@ -142,6 +142,10 @@ fn other(status: u16, body: &[u8]) -> Fault {
             Kind::NoGateway,
             "the backend takes https only; write https:// in coredns_url, and its authority's certificate as ca",
         ),
+        400 if start.contains("CommonName of client") => Fault::new(
+            Kind::NotTrusted,
+            "etcd's gateway takes no client certificate with a common name (CN); use one without",
+        ),
         404 => Fault::new(
             Kind::NoGateway,
             "there is no etcd gateway at this address (404); etcd 3.4 with a configuration file needs `enable-grpc-gateway: true`",
@@ -182,6 +186,11 @@ mod tests {
             (401, r#"{"code":16,"message":"etcdserver: invalid auth token"}"#, Kind::Denied),
             (404, "404 page not found\n", Kind::NoGateway),
             (400, "Client sent an HTTP request to an HTTPS server.\n", Kind::NoGateway),
+            (
+                400,
+                "CommonName of client sending a request against gateway will be ignored and not used as expected\n",
+                Kind::NotTrusted,
+            ),
             (511, r#"{"code":14,"message":"logging in as `dns` failed: request timed out"}"#, Kind::NotDone),
             (401, r#"{"code":16,"message":"the login as `dns` is refused: authentication failed"}"#, Kind::Denied),
             (503, "<html>", Kind::Lost),

@@ -636,26 +636,141 @@ const NAMES: [&str; 22] = [
     "apex.ex.test",
 ];
 
-fn any_change() -> impl Strategy<Value = Change> {
+/// An IPv6 reverse zone, the names between it and two addresses, one of them, and what may stand beside them.
+const NAMES_IP6: [&str; 11] = [
+    "8.b.d.0.1.0.0.2.ip6.arpa",
+    "0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "1.0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "f.0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "2.1.0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "a.1.0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "6.5.4.3.1.0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "7.5.4.3.1.0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "5.4.3.1.0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "dns.8.b.d.0.1.0.0.2.ip6.arpa",
+    "ns1.ns.dns.8.b.d.0.1.0.0.2.ip6.arpa",
+];
+
+fn any_change(names: &'static [&'static str]) -> impl Strategy<Value = Change> {
     let data = prop_oneof![
         4 => (1u8..4).prop_map(a),
         1 => (1u16..3).prop_map(|i| RData::Aaaa([0x2001, 0xdb8, 0, 0, 0, 0, 0, i].into())),
-        3 => (0..NAMES.len()).prop_map(|i| cname(NAMES[i])),
+        3 => (0..names.len()).prop_map(|i| cname(names[i])),
         1 => Just(cname("ext.world")),
-        2 => Just(RData::Ptr(name("w.ex.test"))),
+        if names.len() == NAMES.len() { 2 } else { 12 } => Just(RData::Ptr(name("w.ex.test"))),
         2 => "[a-c]".prop_map(|text| RData::Txt(text.into_bytes())),
         1 => Just(RData::Mx { preference: 10, exchange: name("w.ex.test") }),
         1 => (0u16..3).prop_map(|weight| RData::Srv { priority: 10, weight, port: 1, target: name("w.ex.test") }),
     ];
-    (0..NAMES.len(), data, 0..10).prop_map(|(i, data, what)| match what {
-        0..5 => add(NAMES[i], data),
-        5..7 => replace(NAMES[i], vec![data]),
+    (0..names.len(), data, 0..10).prop_map(|(i, data, what)| match what {
+        0..5 => add(names[i], data),
+        5..7 => replace(names[i], vec![data]),
         7 => {
             let rr_type = Some(data.rr_type());
-            change(Action::Remove(Selector { name: name(NAMES[i]), rr_type, data: vec![], resource: None }))
+            change(Action::Remove(Selector { name: name(names[i]), rr_type, data: vec![], resource: None }))
         }
-        _ => remove(NAMES[i]),
+        _ => remove(names[i]),
     })
+}
+
+/// Makes the changes, call by call, in the zones: the tree must be the encoding of its records after each, and empty in the end.
+fn assert_incremental_is_full(zones: &str, names: &[&str], calls: &[Vec<Change>]) -> Result<(), TestCaseError> {
+    let world = World::new(zones);
+    for changes in calls {
+        let outcomes = world.apply(changes.clone());
+        prop_assert_eq!(outcomes.len(), changes.len());
+        let failed = |outcome: &Outcome| matches!(outcome.status, Status::Failed | Status::Unknown);
+        prop_assert!(!outcomes.iter().any(failed), "{:?}", outcomes);
+        world.check_tree();
+    }
+    world.apply(names.iter().map(|name| remove(name)).collect());
+    prop_assert_eq!(world.backend.tree(), BTreeMap::new());
+    Ok(())
+}
+
+const ZONE_IP6: &str = "8.b.d.0.1.0.0.2.ip6.arpa";
+
+/// The name of 2001:db8::x, its last nibble being `last`.
+fn pointer(last: char) -> String {
+    format!("{last}.{}{ZONE_IP6}", "0.".repeat(23))
+}
+
+fn ptr(target: &str) -> RData {
+    RData::Ptr(name(target))
+}
+
+#[test]
+fn the_first_ptr_of_an_ipv6_zone_takes_few_keys_and_requests() {
+    let world = World::new(ZONE_IP6);
+    assert_eq!(world.one(add(&pointer('1'), ptr("w.ex.test"))).status, Status::Created);
+    assert_eq!(world.check_tree().len(), 1);
+    assert_eq!(world.backend.tree().len(), 11, "{:#?}", world.backend.tree());
+    assert_eq!(world.backend.requests.get(), 2, "one read and one write");
+    assert_eq!(world.one(add(&pointer('2'), ptr("x.ex.test"))).status, Status::Created);
+    assert_eq!(world.backend.tree().len(), 12);
+    assert_eq!(world.one(remove(&pointer('1'))).status, Status::Deleted);
+    assert!(world.backend.requests.get() <= 7, "{} for the second and a removal", world.backend.requests.get() - 2);
+    world.check_tree();
+}
+
+/// The tree of releases before the short form: a guard pair, a marker and a guard at every name above a PTR, and a guard at its own.
+fn full_form(lasts: &[char]) -> Vec<(String, String)> {
+    let (layout, zone) = (Layout::new("skydns"), Zone::new(name(ZONE_IP6)).unwrap());
+    let records: Vec<Record> = lasts
+        .iter()
+        .map(|last| Record {
+            name: name(&pointer(*last)),
+            data: ptr("w.ex.test"),
+            ttl: 60,
+            owner: Some("us".into()),
+            resource: None,
+        })
+        .collect();
+    let mut keys = layout.encode(std::slice::from_ref(&zone), &records);
+    for record in &records {
+        let (key, service) = layout.record(&zone, record);
+        keys.insert(key, crate::skydns::service::Service { text: String::new(), ..service }.to_json());
+        let guard = layout.guard_key(&record.name);
+        let guard = layout.site(&zone, &record.name, &[], true).remove_entry(&guard).unwrap();
+        keys.extend([guard]);
+        for above in record.name.ancestors_up_to(zone.apex()) {
+            keys.extend(layout.site(&zone, &above, &[], true));
+            keys.extend(layout.reverse_guards(&above));
+        }
+    }
+    keys.into_iter().collect()
+}
+
+#[test]
+fn the_full_form_of_earlier_releases_is_read_and_mended() {
+    let world = World::new(ZONE_IP6);
+    let written = full_form(&['1', '2']);
+    assert!(written.len() > 98, "{}", written.len());
+    for (key, value) in &written {
+        world.backend.put(key, Some(value));
+    }
+    let list = || {
+        let options = Options { budget: Duration::from_secs(1), dry_run: false, request_id: String::new() };
+        Manager::new(&world).list(&Filter::default(), None, 100, &options).unwrap()
+    };
+    assert_eq!((list().records.len(), list().problems.len()), (2, 0));
+
+    // A third beside them is in short form and leaves what the two have.
+    assert_eq!(world.one(add(&pointer('3'), ptr("w.ex.test"))).status, Status::Created);
+    assert_eq!(world.backend.tree().len(), written.len() + 1);
+    // To ask for a PTR again mends it; what both share stays as long as the other needs it.
+    let outcome = world.one(add(&pointer('1'), ptr("w.ex.test")));
+    assert_eq!((outcome.status, outcome.warnings.len()), (Status::Updated, 1), "{outcome:?}");
+    assert_eq!(world.backend.tree().len(), written.len(), "its guard is gone");
+    assert_eq!(world.one(remove(&pointer('2'))).status, Status::Deleted);
+    assert_eq!(world.check_tree().len(), 2);
+
+    // The same where all go.
+    for (key, value) in full_form(&['1', '2']) {
+        world.backend.put(&key, Some(&value));
+    }
+    world.apply(['1', '2', '3'].map(|last| remove(&pointer(last))).into());
+    assert_eq!(world.backend.tree(), BTreeMap::new());
 }
 
 proptest! {
@@ -663,18 +778,23 @@ proptest! {
 
     /// Whatever is changed, one call or many: the tree is the full encoding of the records that it holds, octet for octet.
     #[test]
-    fn incremental_is_full(calls in prop::collection::vec(prop::collection::vec(any_change(), 1..4), 1..40)) {
+    fn incremental_is_full(calls in prop::collection::vec(prop::collection::vec(any_change(&NAMES), 1..4), 1..40)) {
         for zones in ["ex.test 10.in-addr.arpa", "ex.test z.m.ex.test k.z.m.ex.test 10.in-addr.arpa 0.0.10.in-addr.arpa"] {
-            let world = World::new(zones);
-            for changes in &calls {
-                let expected = changes.len();
-                let outcomes = world.apply(changes.clone());
-                prop_assert_eq!(outcomes.len(), expected);
-                prop_assert!(outcomes.iter().all(|outcome| !matches!(outcome.status, Status::Failed | Status::Unknown)), "{:?}", outcomes);
-                world.check_tree();
-            }
-            world.apply(NAMES.iter().map(|name| remove(name)).collect());
-            prop_assert_eq!(world.backend.tree(), BTreeMap::new());
+            assert_incremental_is_full(zones, &NAMES, &calls)?;
+        }
+    }
+
+    /// The same in IPv6 reverse zones, where a PTR is in short form and everything else is not.
+    #[test]
+    fn incremental_is_full_in_ipv6_reverse_zones(
+        calls in prop::collection::vec(prop::collection::vec(any_change(&NAMES_IP6), 1..4), 1..40),
+    ) {
+        for zones in [
+            "8.b.d.0.1.0.0.2.ip6.arpa",
+            "8.b.d.0.1.0.0.2.ip6.arpa 0.8.b.d.0.1.0.0.2.ip6.arpa",
+            "8.b.d.0.1.0.0.2.ip6.arpa 5.4.3.1.0.8.b.d.0.1.0.0.2.ip6.arpa 1.0.8.b.d.0.1.0.0.2.ip6.arpa",
+        ] {
+            assert_incremental_is_full(zones, &NAMES_IP6, &calls)?;
         }
     }
 }

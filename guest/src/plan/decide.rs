@@ -166,6 +166,7 @@ impl Planner<'_> {
     }
 
     fn remove(&self, selector: &Selector, site: &Site) -> Result<Vec<Record>, Refusal> {
+        let selector = &Selector { data: selector.data.iter().map(as_served).collect(), ..selector.clone() };
         let selected = |record: &Record| selector.selects(record);
         let goes = |record: &Record| selected(record) && self.is_mine(record);
         if !site.ours.iter().any(goes)

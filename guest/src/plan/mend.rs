@@ -141,7 +141,10 @@ impl Planner<'_> {
     fn has_records_below(&mut self, zone: &Zone, name: &Name) -> bool {
         let (layout, owner) = (self.layout, &self.config.owner);
         child_ranges(layout, name).iter().any(|range| {
-            self.draft.first(range, |key, value| layout.recover(zone, key, value, owner).is_some()).is_some()
+            let counts = |key: &[u8], value: &[u8]| {
+                layout.recover(zone, key, value, owner).is_some_and(|record| !layout::is_short(&record))
+            };
+            self.draft.first(range, counts).is_some()
         })
     }
 

@@ -6,7 +6,7 @@ use super::{GLANCE, Planner, Work};
 use crate::{
     decode::Decoded,
     etcd::Range,
-    layout::Layout,
+    layout::{self, Layout},
     name::Name,
     record::Record,
     zone::{Place, Zone, Zones},
@@ -63,7 +63,10 @@ impl Planner<'_> {
             self.draft.want(subtree(self.layout, name).limited(GLANCE));
         }
         for above in name.ancestors_up_to(zone.apex()) {
-            self.draft.want(Range::key(&self.layout.key(&above)));
+            // Mostly a PTR in short form, for which nothing stands there.
+            if !name.is_ip6() {
+                self.draft.want(Range::key(&self.layout.key(&above)));
+            }
             self.draft.want(Range::key(&self.layout.guard_key(&above)));
         }
     }
@@ -103,21 +106,30 @@ impl Planner<'_> {
         site
     }
 
-    /// Tells whether any name of ours exists below a name.
+    /// Tells whether any name of ours exists below a name; one that has a PTR in short form only is none.
     pub(super) fn has_descendants(&mut self, name: &Name) -> bool {
         let layout = self.layout;
         child_ranges(layout, name).iter().any(|range| {
             self.draft
-                .first(range, |key, value| matches!(layout.decode(key, value), Decoded::Ours(_) | Decoded::Structure))
+                .first(range, |key, value| match layout.decode(key, value) {
+                    Decoded::Ours(record) => !layout::is_short(&record),
+                    Decoded::Structure => true,
+                    Decoded::Foreign(_) | Decoded::Unreadable(_) => false,
+                })
                 .is_some()
         })
     }
 
-    /// Tells whether a name has records of ours.
+    /// Tells whether a name has records of ours, besides a PTR in short form.
     pub(super) fn has_records(&mut self, zone: &Zone, name: &Name) -> bool {
         let layout = self.layout;
         own_ranges(layout, zone, name).iter().any(|range| {
-            self.draft.first(range, |key, value| matches!(layout.decode(key, value), Decoded::Ours(_))).is_some()
+            self.draft
+                .first(range, |key, value| match layout.decode(key, value) {
+                    Decoded::Ours(record) => !layout::is_short(&record),
+                    Decoded::Structure | Decoded::Foreign(_) | Decoded::Unreadable(_) => false,
+                })
+                .is_some()
         })
     }
 

@@ -13,8 +13,10 @@ use crate::{
 
 /// What a change leaves at its name.
 pub(super) struct Below {
-    /// Whether the name exists afterwards.
+    /// Whether the name exists afterwards, for the names above it.
     pub(super) exists: bool,
+    /// Whether all that it had and has is a PTR in short form, so that the names above it do not change.
+    pub(super) is_short: bool,
     /// Whether it has records afterwards.
     pub(super) adding: bool,
     /// Whether its zone has records afterwards.
@@ -38,6 +40,15 @@ impl Planner<'_> {
         for above in name.ancestors_up_to(zone.apex()) {
             if above == *zone.apex() {
                 break;
+            }
+            if below.is_short {
+                // Releases before the short form wrote a guard at every name above a PTR; it goes unless another name needs it.
+                if self.draft.get(&self.layout.guard_key(&above)).is_none() {
+                    continue;
+                }
+                if self.has_descendants(&above) {
+                    break;
+                }
             }
             let has_descendants =
                 if above == zone.dns() { below.alive } else { exists || self.has_descendants(&above) };
@@ -114,7 +125,7 @@ impl Planner<'_> {
                 }
             }
             Some(Decoded::Ours(alias)) => {
-                guarded |= alias.rr_type() == RrType::Ptr;
+                guarded |= alias.rr_type() == RrType::Ptr && !layout::is_short(&alias);
                 let leaves = self.layout.site(zone, name, std::slice::from_ref(&alias), true);
                 for (leaf, value) in leaves.iter().filter(|(leaf, _)| leaf.contains("/CNAME-")) {
                     if has_descendants {

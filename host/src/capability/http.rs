@@ -157,7 +157,8 @@ impl Sender {
         let request = rebuilt(request, endpoint)?;
         let departure = Departure::default();
         let outgoing = |body| Outgoing::new(body, departure.clone(), self.request_bytes);
-        let response = match (&endpoint.route, &self.login) {
+        let login = self.login.as_ref().filter(|_| login::is_wanted(request.uri().path()));
+        let response = match (&endpoint.route, login) {
             (Route::Process(handler), _) => {
                 let response = in_process(&**handler, request.map(outgoing), &times).await?;
                 response.map(|body| Incoming::new(Source::Process(body), bounds()).boxed_unsync())
@@ -259,6 +260,10 @@ impl Sender {
                 *standing = Standing::Unknown;
                 tracing::debug!("{why}");
                 Err(login::not_handed_on(false, &why))
+            }
+            Answered::Missing => {
+                *standing = Standing::Unknown;
+                Err(login::missing())
             }
         })
     }

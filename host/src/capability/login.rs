@@ -2,7 +2,7 @@
 //!
 //! The host, not the plugin, logs in: at etcd's gateway, `POST
 //! /v3/auth/authenticate`, whose answer is a token that goes, raw, into the
-//! header `authorization` of the plugin's requests. A token is renewed when
+//! header `authorization` of the plugin's requests below `/v3/`. A token is renewed when
 //! the backend no longer knows it, and the request sent once more: a refusal
 //! of the token says that it was not carried out.
 //!
@@ -58,6 +58,9 @@ pub(crate) struct Login {
     standing: Mutex<Standing>,
 }
 
+/// etcd takes such a certificate for a user's, whom its gateway cannot pass on.
+const COMMON_NAME: &str = "its gateway takes no client certificate with a common name (CN); use one without";
+
 /// How we stand with the backend.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Standing {
@@ -89,6 +92,8 @@ pub(crate) enum Answered {
     Refused(String),
     /// It cannot tell now; one line.
     Later(String),
+    /// Nothing there lets anybody in: it has no gateway.
+    Missing,
 }
 
 impl Login {
@@ -125,6 +130,9 @@ impl Login {
             Some(9) if said.contains("not enabled") => Answered::In(Standing::Open),
             Some(2 | 4 | 8 | 14) => Answered::Later(format!("logging in as `{user}` failed: {said}")),
             Some(_) => Answered::Refused(format!("the login as `{user}` is refused: {said}")),
+            // The only answer of etcd's gateway that is no JSON.
+            None if find(body, b"CommonName of client").is_some() => Answered::Refused(COMMON_NAME.to_owned()),
+            None if status == StatusCode::NOT_FOUND => Answered::Missing,
             None if status.is_server_error() => {
                 Answered::Later(format!("logging in as `{user}` failed: HTTP {}", status.as_u16()))
             }
@@ -208,6 +216,12 @@ pub(crate) fn is_stale(status: StatusCode, body: &[u8]) -> bool {
     }
 }
 
+/// Whether this path needs a token. `/version` does not: a backend that lets
+/// nobody log in, for want of a quorum say, still tells what it is.
+pub(crate) fn is_wanted(path: &str) -> bool {
+    path.starts_with("/v3/")
+}
+
 /// Whether a plugin may ask for this path while the host is logged in: not to
 /// manage users, nor by a spelling that the backend may read as such a path.
 pub(crate) fn permits(path: &str) -> bool {
@@ -229,6 +243,13 @@ pub(crate) fn not_handed_on(refused: bool, why: &str) -> Response<Bytes> {
     response
 }
 
+/// The answer to a request where there is no gateway, as a backend gives it.
+pub(crate) fn missing() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(b"404 page not found\n"));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
 /// The login as a request to `uri`.
 pub(crate) fn post<B>(uri: http::Uri, host: HeaderValue, length: usize, body: B) -> Request<B> {
     let mut request = Request::new(body);
@@ -236,6 +257,7 @@ pub(crate) fn post<B>(uri: http::Uri, host: HeaderValue, length: usize, body: B)
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     request
@@ -271,6 +293,11 @@ mod tests {
         let later = judge(503, r#"{"code":14,"message":"etcdserver: request timed out"}"#);
         let Answered::Later(why) = later else { panic!() };
         assert_eq!(why, "logging in as `dns` failed: request timed out");
+        assert!(matches!(judge(404, "404 page not found\n"), Answered::Missing));
+        let Answered::Refused(why) = judge(400, "CommonName of client sending a request against gateway") else {
+            panic!()
+        };
+        assert_eq!(why, COMMON_NAME);
         let Answered::Refused(why) = judge(200, "<html>") else { panic!() };
         assert_eq!(why, "the login as `dns` brought no token from /v3/auth/authenticate: HTTP 200");
     }

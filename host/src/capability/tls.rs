@@ -320,7 +320,21 @@ fn judged(why: &CertificateError) -> (AlertDescription, String) {
             let expected = expected.to_str();
             (AlertDescription::BadCertificate, format!("its certificate is for {names}, not for {expected}"))
         }
-        other => (AlertDescription::BadCertificate, format!("its certificate is not valid: {other}")),
+        CertificateError::BadSignature => (
+            AlertDescription::UnknownCA,
+            "its certificate is signed by another key than that of the authority of this name that is trusted here"
+                .to_owned(),
+        ),
+        other => {
+            let said = other.to_string();
+            // webpki's word, which rustls passes on.
+            let why = if said.contains("CaUsedAsEndEntity") {
+                "it is an authority's own; issue one for the server".to_owned()
+            } else {
+                said
+            };
+            (AlertDescription::BadCertificate, format!("its certificate is not valid: {why}"))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use dns_manager_host::Error as HostError;
 use dns_manager_host::contract::Code;
 use serde::Serialize;
 
+use crate::desired::{Plan, TooManyDeletes};
 use crate::inventory;
 use crate::lifecycle;
 use crate::outcome::{Outcome, Reason, Status};
@@ -59,6 +60,7 @@ pub(super) struct Failure {
 #[serde(untagged)]
 enum Data {
     Outcomes(Vec<Outcome>),
+    Plan(Box<Plan>),
     Server(Box<Server>),
 }
 
@@ -97,6 +99,12 @@ impl Failure {
         let problem = server.problem.clone().unwrap_or_default();
         let data = Some(Data::Server(Box::new(server)));
         Self { data, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "failed", problem) }
+    }
+
+    /// A plan that may not be applied as it is.
+    pub(super) fn too_many_deletes(why: &TooManyDeletes, plan: Plan) -> Self {
+        let data = Some(Data::Plan(Box::new(plan)));
+        Self { data, ..Self::new(StatusCode::CONFLICT, TooManyDeletes::CODE, why.to_string()) }
     }
 
     pub(super) fn internal(message: String) -> Self {

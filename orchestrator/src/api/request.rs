@@ -72,7 +72,9 @@ pub(super) fn wait(text: &str) -> Result<Duration, Failure> {
 /// A JSON body; none is none.
 pub(super) async fn body<T: DeserializeOwned>(request: Request) -> Result<Option<T>, Failure> {
     let is_json = is_json(request.headers());
-    let bytes = axum::body::Bytes::from_request(request, &()).await.map_err(unreadable)?;
+    let bytes = axum::body::Bytes::from_request(request, &())
+        .await
+        .map_err(|rejection| unreadable(rejection, super::MAX_BODY_BYTES))?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -90,15 +92,40 @@ pub(super) async fn required_body<T: DeserializeOwned>(request: Request) -> Resu
     body(request).await?.ok_or_else(|| Failure::invalid("the body is empty: send JSON"))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+/// A body of JSON or YAML that must be there, as it came; and whether it is JSON.
+pub(super) async fn document(request: Request) -> Result<(axum::body::Bytes, bool), Failure> {
+    let is_json = is_json(request.headers());
+    let is_yaml = YAML.iter().any(|known| essence(request.headers()).eq_ignore_ascii_case(known));
+    let bytes = axum::body::Bytes::from_request(request, &())
+        .await
+        .map_err(|rejection| unreadable(rejection, super::MAX_FILE_BYTES))?;
+    if bytes.is_empty() {
+        return Err(Failure::invalid("the body is empty: send a list of record sets"));
+    }
+    if !is_json && !is_yaml {
+        return Err(Failure::unsupported_media_type(
+            "the body must be JSON or YAML: send Content-Type: application/json, or application/yaml".to_owned(),
+        ));
+    }
+    Ok((bytes, is_json))
 }
 
-fn unreadable(rejection: BytesRejection) -> Failure {
+/// RFC 9512, and what came before it. None of them is what a web page can send without asking.
+const YAML: [&str; 3] = ["application/yaml", "application/x-yaml", "text/yaml"];
+
+fn is_json(headers: &HeaderMap) -> bool {
+    essence(headers).eq_ignore_ascii_case("application/json")
+}
+
+/// The media type without its parameters.
+fn essence(headers: &HeaderMap) -> &str {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+fn unreadable(rejection: BytesRejection, most: usize) -> Failure {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Failure::too_large(format!("the body has more than {} bytes", super::MAX_BODY_BYTES))
+        Failure::too_large(format!("the body has more than {most} bytes"))
     } else {
         Failure::invalid(format!("the body: {}", rejection.body_text()))
     }

@@ -26,6 +26,7 @@ impl Api {
         let ttl = Ttl::try_from(300).unwrap();
         let policy = Policy {
             auto_register: true,
+            ptr: false,
             ttl,
             verify_timeout: Duration::from_secs(1),
             ready_timeout: Duration::from_secs(1),
@@ -36,6 +37,7 @@ impl Api {
         let service = Service {
             dns: dns.clone(),
             registry: Registry::new(dns.clone(), ttl),
+            desired: Desired::new(dns.clone(), ttl, ["example.com"]),
             lifecycle: Lifecycle::new(dns.clone(), Kind::Static.provider(), inventory, policy),
             instance: Uuid::now_v7(),
         };
@@ -295,4 +297,46 @@ async fn readiness_says_why_not() {
         )
     );
     assert_eq!(ill.get("/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_file_is_json_or_yaml_and_what_is_wrong_with_a_request_is_said() {
+    let api = Api::start(FakeDns::default()).await;
+    let send = async |path: &str, kind: &str, body: &str| {
+        let client = Client::builder().no_proxy().build().unwrap();
+        let request = client.post(format!("{}/api/v1/dns/{path}", api.base)).header("content-type", kind);
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let yaml = "- {name: a.example.com, record_type: A, values: [192.0.2.1]}\n";
+
+    let (status, planned) = send("plan", "application/yaml; charset=utf-8", yaml).await;
+    assert_eq!((status, &planned["data"]["summary"]["create"]), (200, &json!(1)), "{planned}");
+    // More than other bodies may have.
+    let padded = format!("# {}\n{yaml}", "x".repeat(2 * MAX_BODY_BYTES));
+    assert_eq!(send("plan", "application/yaml", &padded).await.0, 200);
+    let (status, answer) = api.get("/api/v1/dns/plan").await;
+    assert_eq!((status, code(&answer)), (405, "method-not-allowed"));
+    let (status, answer) = send("apply", "text/plain", yaml).await;
+    assert_eq!((status, code(&answer)), (415, "unsupported-media-type"));
+    for (path, body, expected) in [
+        ("plan", "", "the body is empty: send a list of record sets"),
+        ("plan?prune=maybe", "[]", "prune: \"maybe\" is neither true nor false"),
+        (
+            "apply?max_deletes=half",
+            "[]",
+            "max_deletes: \"half\" is not how many names may be deleted: write a number, such as 5, or a share of a zone's names, \
+             such as 50%",
+        ),
+        (
+            "apply",
+            "{\"record_sets\": [\n\n{\"name\": \"a\", \"record_type\": \"A\", \"values\": []}]}",
+            "record_sets:1:41: \"values\" is empty: remove the record set from the file, and apply with --prune",
+        ),
+        ("apply", "{}", "the body: missing field `record_sets` at line 1 column 2"),
+        ("plan?force=1", "[]", "unknown query parameter \"force\": known here are prune, max_deletes"),
+    ] {
+        let (status, answer) = send(path, "application/json", body).await;
+        assert_eq!((status, message(&answer)), (400, expected), "{path}");
+    }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output::{Console, Form, printable};
 use super::{Exit, Failure};
 use crate::demo::{self, Line, Stage};
+use crate::interruption::Interruption;
 
 /// A step and what came back, for programs.
 #[derive(Serialize)]
@@ -18,8 +19,12 @@ struct Shown {
 
 pub(super) async fn run(console: &mut Console<'_>) -> Result<Exit, Failure> {
     let began = Instant::now();
+    let mut interruption = Interruption::listen().context("listening for signals")?;
     let directory = tempfile::Builder::new().prefix("dns-manager-demo-").tempdir().context("a temporary directory")?;
-    let stage = Stage::open(directory.path()).await?;
+    let stage = tokio::select! {
+        stage = Stage::open(directory.path()) => stage?,
+        () = interruption.came() => return Err(anyhow::anyhow!("interrupted").into()),
+    };
     if console.form == Form::Table {
         writeln!(
             console.stdout,
@@ -56,7 +61,7 @@ pub(super) async fn run(console: &mut Console<'_>) -> Result<Exit, Failure> {
                 written?;
                 ended.map_err(anyhow::Error::from)
             }
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            () = interruption.came() => Err(anyhow::anyhow!("interrupted")),
         }
     };
     stage.close().await;

@@ -126,7 +126,7 @@ fn outcome_table(outcomes: &[Outcome]) -> String {
 }
 
 pub(super) fn verification_table(verifications: &[Verification]) -> String {
-    let mut rows = Rows::new(&["NAME", "TYPE", "NAMESERVER", "OUTCOME", "ANSWER"]);
+    let mut rows = Rows::new(&["NAME", "TYPE", "NAMESERVER", "OUTCOME", "AFTER", "ANSWER"]);
     for verification in verifications {
         for answer in &verification.answers {
             let values = if answer.values.is_empty() {
@@ -135,11 +135,12 @@ pub(super) fn verification_table(verifications: &[Verification]) -> String {
                 answer.values.join(", ")
             };
             let outcome = answer.outcome.to_string();
-            rows.add(&[&verification.name, &verification.record_type, &answer.nameserver, &outcome, &values]);
+            let after = answer.resolvable_ms.map_or_else(|| "-".to_owned(), |after| format!("{after} ms"));
+            rows.add(&[&verification.name, &verification.record_type, &answer.nameserver, &outcome, &after, &values]);
         }
         if verification.answers.is_empty() {
             let outcome = verification.outcome.to_string();
-            rows.add(&[&verification.name, &verification.record_type, "-", &outcome, "-"]);
+            rows.add(&[&verification.name, &verification.record_type, "-", &outcome, "-", "-"]);
         }
     }
     rows.text()

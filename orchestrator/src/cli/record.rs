@@ -1,4 +1,8 @@
-//! `record list|register|update|unregister|adopt|release|repair|verify`
+//! `record list|register|update|unregister|adopt|release|repair|verify|plan|apply|export`
+
+mod bar;
+mod desired;
+mod plan;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +24,15 @@ use crate::verification::{Verdict, Verification};
 /// How long another command may hold the embedded store, or a service take until it answers.
 const HELD_FOR: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Commands about single records, and about whole files of them.
+#[derive(Debug, Subcommand)]
+pub(super) enum Any {
+    #[command(flatten)]
+    Records(Command),
+    #[command(flatten)]
+    Files(desired::Command),
+}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -137,8 +150,12 @@ pub(super) struct NameAndType {
     record_type: Option<RecordType>,
 }
 
-pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
+    let command = match command {
+        Any::Records(command) => command,
+        Any::Files(command) => return desired::run(command, &config, settings, console).await,
+    };
     let access = Access::open(&config).await?;
     if let Access::Alone { dns, .. } = &access {
         match command {
@@ -246,7 +263,8 @@ impl Access {
             let held = match dns::connect_now(config).await {
                 Ok(manager) => {
                     let dns: Arc<dyn Dns> = Arc::new(manager);
-                    return Ok(Self::Alone { registry: Registry::new(Arc::clone(&dns), config.dns.ttl), dns });
+                    let registry = Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr);
+                    return Ok(Self::Alone { registry, dns });
                 }
                 Err(error) if error.is_held() => error,
                 Err(error) => return Err(error.into()),

@@ -73,9 +73,12 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             if config.provider == provider::Kind::Local {
                 console.warning(LOCAL_ENDS);
             }
-            let manager = dns::connect(&config).await?;
-            zone::require(&config, &manager, console).await?;
-            let lifecycle = lifecycle(&config, manager, database);
+            let dns = Arc::new(dns::connect(&config).await?);
+            let lifecycle = lifecycle(&config, Arc::clone(&dns), database);
+            lifecycle.check(&hostname, &addresses)?;
+            if config.dns.auto_register {
+                zone::require(&config, &*dns, console).await?;
+            }
             let server = follow(lifecycle.create(&hostname, &addresses).await?, console).await?;
             ended(&server, console)
         }
@@ -85,9 +88,10 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             ended(&server, console)
         }
         (Command::Delete { hostname }, Access::Alone(database)) => {
-            let manager = dns::connect(&config).await?;
-            zone::look(&config, &manager, console).await;
-            let lifecycle = lifecycle(&config, manager, database);
+            let dns = Arc::new(dns::connect(&config).await?);
+            let lifecycle = lifecycle(&config, Arc::clone(&dns), database);
+            lifecycle.find(&hostname).await?;
+            zone::look(&config, &*dns, console).await;
             let server = follow(lifecycle.delete(&hostname).await?, console).await?;
             ended(&server, console)
         }
@@ -131,8 +135,8 @@ async fn open(data_dir: &Path) -> Result<Access, Failure> {
     }
 }
 
-fn lifecycle(config: &Config, manager: DnsManager, database: Database) -> Lifecycle {
-    Lifecycle::new(Arc::new(manager), config.provider.provider(), Arc::new(database), Policy::of(config))
+fn lifecycle(config: &Config, dns: Arc<DnsManager>, database: Database) -> Lifecycle {
+    Lifecycle::new(dns, config.provider.provider(), Arc::new(database), Policy::of(config))
 }
 
 /// Runs a workflow and shows each step as it ends.
@@ -193,6 +197,10 @@ fn details(server: &Server) -> String {
         rows.add(&["record", &words]);
     }
     rows.add(&["verified", verified(server)]);
+    for (nameserver, after) in &server.dns.resolvable_ms {
+        let after = after.map_or_else(|| "not yet".to_owned(), |after| format!("after {after} ms"));
+        rows.add(&["resolvable", &format!("{nameserver} {after}")]);
+    }
     for step in &server.steps {
         rows.add(&["step", &format!("{}  {step}", step.started_at)]);
     }

@@ -82,7 +82,7 @@ mod tests {
         std::fs::write(&file, lines).unwrap();
         std::fs::write(folder.path().join("password"), "secret").unwrap();
         let variables = [("HOME".to_owned(), "/home/nobody".to_owned())].into();
-        let environment = Environment { variables, directory: folder.path().to_owned() };
+        let environment = Environment { variables, directory: folder.path().to_owned(), ..Default::default() };
         Config::load(Some(&file), &environment).unwrap().corefile()
     }
 

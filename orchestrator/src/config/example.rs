@@ -44,7 +44,8 @@ fn the_example_loads() {
     let file = folder.path().join("config.toml");
     std::fs::write(&file, EXAMPLE).unwrap();
     let variables = [("HOME".to_owned(), folder.path().display().to_string())].into();
-    let environment = crate::environment::Environment { variables, directory: folder.path().to_owned() };
+    let environment =
+        crate::environment::Environment { variables, directory: folder.path().to_owned(), ..Default::default() };
     let config = super::Config::load(Some(&file), &environment).unwrap();
     assert_eq!(config.warnings, [] as [String; 0]);
 }

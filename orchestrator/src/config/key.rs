@@ -39,6 +39,7 @@ pub(super) const COREDNS_URL: Key =
     Key { path: "orchestrator.dns.coredns_url", kind: Kind::TextOrList, fallback: Fallback::Absent };
 pub(super) const AUTO_REGISTER: Key =
     Key { path: "orchestrator.dns.auto_register", kind: Kind::Switch, fallback: Fallback::Switch(true) };
+pub(super) const PTR: Key = Key { path: "orchestrator.dns.ptr", kind: Kind::Switch, fallback: Fallback::Switch(false) };
 pub(super) const TTL: Key = Key { path: "orchestrator.dns.ttl", kind: Kind::Number, fallback: Fallback::Number(300) };
 pub(super) const ZONES: Key = Key { path: "orchestrator.dns.zones", kind: Kind::List, fallback: Fallback::Absent };
 pub(super) const NAMESERVERS: Key =
@@ -56,13 +57,14 @@ pub(super) const PASSWORD_ENV: Key = text("orchestrator.dns.credentials.password
 pub(super) const PROVIDER_KIND: Key = text("orchestrator.provider.kind", Fallback::Text("static"));
 
 /// Every key, in the order in which people are shown them.
-pub(super) const KEYS: [&Key; 20] = [
+pub(super) const KEYS: [&Key; 21] = [
     &LISTEN,
     &DATA_DIR,
     &DOMAIN,
     &EMBEDDED_DNS_LISTEN,
     &COREDNS_URL,
     &AUTO_REGISTER,
+    &PTR,
     &TTL,
     &ZONES,
     &NAMESERVERS,

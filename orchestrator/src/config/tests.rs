@@ -24,8 +24,11 @@ impl Given {
     }
 
     fn load(&self) -> Result<Config, Error> {
-        let environment =
-            Environment { variables: self.variables.clone(), directory: self.directory.path().to_owned() };
+        let environment = Environment {
+            variables: self.variables.clone(),
+            directory: self.directory.path().to_owned(),
+            ..Default::default()
+        };
         Config::load(None, &environment)
     }
 
@@ -51,6 +54,7 @@ fn defaults_hold_where_nothing_is_set() {
     assert_eq!(config.domain, None);
     assert_eq!(config.backend()[0].to_string(), "http://localhost:2379");
     assert!(config.dns.auto_register);
+    assert!(!config.dns.ptr);
     assert_eq!(config.dns.ttl.seconds(), 300);
     assert_eq!(config.dns.zones, []);
     assert_eq!(config.dns.nameservers, ["localhost:53"]);

@@ -3,11 +3,13 @@
 //! Two names are written at once. One was asked for before, so that a cache on the way has its absence; the other never was. When
 //! only the second resolves, a cache stands in between; when neither does, the name server reads somewhere else.
 
+use std::pin::Pin;
+
 use uuid::Uuid;
 
 use super::{Check, Level, PATIENCE};
 use crate::config::Config;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Status};
 use crate::question::{Answer, Question, Transport};
 use crate::record::{RecordSet, RecordType};
 use crate::registry::{Registry, Selection};
@@ -41,8 +43,13 @@ impl Way {
     }
 }
 
-/// Sends a record the whole way through a zone.
-pub(super) async fn probe(way: &Way, config: &Config, zone: &str) -> Vec<Check> {
+/// Sends a record the whole way through a zone; whether it was interrupted comes with the checks.
+pub(super) async fn probe(
+    way: &Way,
+    config: &Config,
+    zone: &str,
+    interrupted: Pin<&mut impl Future<Output = ()>>,
+) -> (Vec<Check>, bool) {
     let id = Uuid::now_v7().simple().to_string();
     let digits = id.get(24..).unwrap_or_default();
     let probe = Probe {
@@ -52,7 +59,7 @@ pub(super) async fn probe(way: &Way, config: &Config, zone: &str) -> Vec<Check> 
         new: format!("_dns-manager-probe-{digits}-2.{zone}"),
         text: format!("dns-manager doctor {id}"),
     };
-    probe.run(way).await
+    probe.run(way, interrupted).await
 }
 
 struct Probe<'a> {
@@ -67,40 +74,44 @@ struct Probe<'a> {
 type Said = Result<Answer, String>;
 
 impl Probe<'_> {
-    async fn run(&self, way: &Way) -> Vec<Check> {
+    async fn run(&self, way: &Way, interrupted: Pin<&mut impl Future<Output = ()>>) -> (Vec<Check>, bool) {
         for server in &self.config.dns.nameservers {
             // What it says is of no interest: only that it was asked.
             let _ = self.ask(server, &self.asked_before, Transport::Udp).await;
         }
         let mut checks = Vec::new();
-        match self.write(way).await {
+        let mut is_interrupted = false;
+        let mut perhaps_written = 0;
+        match self.write(way, &mut perhaps_written).await {
             Ok(()) => {
                 checks.push(Check::new("probe-written", Level::Ok, format!("{} TXT was written", self.new), ""));
-                let interrupted = tokio::signal::ctrl_c();
-                let looking = self.look(&mut checks);
                 tokio::select! {
-                    () = looking => {}
-                    _ = interrupted => {}
+                    () = self.look(&mut checks) => {}
+                    () = interrupted => is_interrupted = true,
                 }
             }
             Err(why) => checks.push(self.not_written(&why)),
         }
         // In any case: a write that failed may have been done.
-        if let Err(why) = self.remove(way).await {
-            if checks.iter().any(|check| check.id == "probe-written" && check.level == Level::Ok) {
+        match self.remove(way).await {
+            Err(why) if perhaps_written > 0 => {
                 let remedy = format!(
                     "dns-manager record unregister {}; dns-manager record unregister {}",
                     self.asked_before, self.new
                 );
                 checks.push(Check::new("probe-removed", Level::Fail, why, remedy));
             }
-        } else if checks.iter().any(|check| check.id == "probe-resolves") {
-            checks.push(Check::new("probe-removed", Level::Ok, "the probe was removed", ""));
+            Ok(()) if perhaps_written > 0 => {
+                checks.push(Check::new("probe-removed", Level::Ok, "the probe was removed", ""));
+            }
+            // Nothing was written, and its check says so.
+            Ok(()) | Err(_) => {}
         }
-        checks
+        (checks, is_interrupted)
     }
 
-    async fn write(&self, way: &Way) -> Result<(), String> {
+    /// Counts what may be there afterwards.
+    async fn write(&self, way: &Way, perhaps_written: &mut usize) -> Result<(), String> {
         for name in [&self.asked_before, &self.new] {
             let set = RecordSet {
                 name: name.clone(),
@@ -108,23 +119,35 @@ impl Probe<'_> {
                 ttl: Some(TTL),
                 values: vec![self.text.clone()],
             };
-            all_done(&way.register(&set).await?)?;
+            let written = way.register(&set).await;
+            let is_certain = |outcomes: &Vec<Outcome>| {
+                outcomes.iter().all(|outcome| !outcome.outcome.is_done() && outcome.outcome != Status::Unknown)
+            };
+            if !written.as_ref().is_ok_and(is_certain) {
+                *perhaps_written += 1;
+            }
+            all_done(&written?)?;
         }
         Ok(())
     }
 
     async fn remove(&self, way: &Way) -> Result<(), String> {
+        let mut faults = Vec::new();
         for name in [&self.asked_before, &self.new] {
             let selection = Selection { name: name.clone(), record_type: Some(RecordType::TXT), values: Vec::new() };
-            let removed = way.unregister(&selection).await.and_then(|outcomes| all_done(&outcomes));
-            removed.map_err(|why| format!("the probe could not be removed: {why}"))?;
+            faults.extend(way.unregister(&selection).await.and_then(|outcomes| all_done(&outcomes)).err());
         }
-        Ok(())
+        if faults.is_empty() { Ok(()) } else { Err(format!("the probe could not be removed: {}", faults.join("; "))) }
     }
 
     fn not_written(&self, why: &str) -> Check {
         let saw = format!("a record in `{}` could not be written: {why}", self.zone);
-        Check::new("probe-written", Level::Fail, saw, "see the checks of the backend above")
+        let remedy = if why.contains("permission denied") {
+            format!("etcdctl role grant-permission ROLE --prefix=true readwrite {}/", self.config.dns.path)
+        } else {
+            "see the checks of the backend above".to_owned()
+        };
+        Check::new("probe-written", Level::Fail, saw, remedy)
     }
 
     async fn look(&self, checks: &mut Vec<Check>) {
@@ -169,8 +192,8 @@ impl Probe<'_> {
                     "{server} caches: it answers that a name is absent for up to {seconds} s more, though it is there now"
                 ),
                 format!(
-                    "in the Corefile, shorten it with `cache {{ denial 9984 5 }}`, or let orchestrator.dns.nameservers name \
-                     a server without cache; keep verify_timeout above {seconds}s"
+                    "in the Corefile, shorten it with the line `denial 9984 5` in the braces of `cache`, or let \
+                     orchestrator.dns.nameservers name a server without cache; keep verify_timeout above {seconds}s"
                 ),
             ));
         }

@@ -8,6 +8,7 @@ pub mod transaction;
 
 use std::path::{Path, PathBuf};
 
+use crate::database;
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
@@ -147,7 +148,7 @@ impl Store {
     pub fn open_keeping(directory: &Path, kept: u64) -> Result<Self, OpenError> {
         let unusable = |source: Source| OpenError::Unusable { directory: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(|error| unusable(error.into()))?;
-        let database = match Database::create(directory.join(FILE)) {
+        let database = match database::open(&directory.join(FILE)) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::Held(directory.to_owned())),
             Err(error) => return Err(unusable(error.into())),

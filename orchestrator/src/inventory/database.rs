@@ -46,7 +46,7 @@ impl Database {
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |source: Source| OpenError::Unusable { directory: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(|error| unusable(error.into()))?;
-        let database = match redb::Database::create(directory.join(FILE)) {
+        let database = match crate::database::open(&directory.join(FILE)) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::Held(directory.to_owned())),
             Err(error) => return Err(unusable(error.into())),

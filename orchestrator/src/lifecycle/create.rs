@@ -2,13 +2,16 @@
 //!
 //! A problem with DNS never undoes a server: it is recorded, and the workflow goes on.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use dns_manager_host::contract::{Action, Change, Expectation, Rdata, RecordSet};
 
-use super::{Ended, Parts};
+use super::{Acknowledged, Ended, Parts};
 use crate::dns;
 use crate::outcome::{Asked, Outcome, Status};
+use crate::pointer;
 use crate::provider;
 use crate::record::{RecordType, value};
 use crate::registry;
@@ -51,13 +54,19 @@ pub(super) async fn wait(parts: &Parts, server: &mut Server) -> Ended {
 }
 
 /// Adds one record set per address family, each value carrying the server's id.
-pub(super) async fn register(parts: &Parts, server: &mut Server) -> Ended {
-    let planned = planned(parts, server);
-    let changes = planned.iter().map(|(_, change)| change.clone()).collect();
-    server.dns.records = match parts.dns.apply(changes, dns::usual_call()).await {
-        Ok(outcomes) => planned.iter().zip(&outcomes).flat_map(|((asked, _), outcome)| asked.expand(outcome)).collect(),
-        Err(error) => planned.iter().flat_map(|(asked, _)| registry::broken(asked, &error)).collect(),
+pub(super) async fn register(parts: &Parts, server: &mut Server, acknowledged: &mut Acknowledged) -> Ended {
+    let (asked, changes): (Vec<_>, Vec<_>) = planned(parts, server).into_iter().unzip();
+    let answered = parts.dns.apply(changes.clone(), dns::usual_call()).await;
+    acknowledged.addresses = Some(Instant::now());
+    server.dns.records = match &answered {
+        Ok(answers) => asked.iter().zip(answers).flat_map(|(asked, answer)| asked.expand(answer)).collect(),
+        Err(error) => asked.iter().flat_map(|asked| registry::broken(asked, error)).collect(),
     };
+    if parts.policy.ptr
+        && let Ok(answers) = &answered
+    {
+        acknowledged.pointers = pointer::follow(&*parts.dns, &changes, answers, &mut server.dns.records).await;
+    }
     server.dns.verified = None;
 
     let next = if to_verify(server).is_empty() { State::Ready } else { State::Verifying };
@@ -69,23 +78,27 @@ pub(super) async fn register(parts: &Parts, server: &mut Server) -> Ended {
     }
 }
 
-/// Asks the name servers for what is stored under the server's name, which includes what was just registered.
-pub(super) async fn verify(parts: &Parts, server: &mut Server) -> Ended {
-    let expectations: Vec<_> = to_verify(server)
+/// Asks the name servers for what is stored under the server's names, which includes what was just registered.
+pub(super) async fn verify(parts: &Parts, server: &mut Server, acknowledged: &Acknowledged) -> Ended {
+    let (expectations, written): (Vec<_>, Vec<_>) = to_verify(server)
         .into_iter()
-        .map(|record_type| Expectation {
-            name: server.hostname.to_string(),
-            rr_type: Some(record_type.number()),
-            data: None,
+        .map(|(name, record_type)| {
+            let expectation = Expectation { name, rr_type: Some(record_type.number()), data: None };
+            (expectation, acknowledged.since(record_type))
         })
-        .collect();
+        .unzip();
     if expectations.is_empty() {
         return Ended::done(State::Ready, "nothing is registered");
     }
     let wait = parts.policy.verify_timeout;
     let verifications: Vec<Verification> =
         match parts.dns.verify(expectations, wait, dns::call(wait + VERIFY_MARGIN)).await {
-            Ok(verifications) => verifications.iter().map(Verification::from).collect(),
+            // Each expectation names its type, so that there is one verification for each.
+            Ok(verifications) => verifications
+                .iter()
+                .zip(written)
+                .map(|(verification, written)| Verification::after_a_write(verification, written))
+                .collect(),
             Err(error) => {
                 let problem = format!("it was not verified: {}", dns::why(&error));
                 return Ended::problem(server, State::Ready, problem);
@@ -93,9 +106,18 @@ pub(super) async fn verify(parts: &Parts, server: &mut Server) -> Ended {
         };
     let is_verified = verifications.iter().all(|verification| verification.outcome == Verdict::Verified);
     server.dns.verified = Some(is_verified);
+    server.dns.resolvable_ms = resolvable(&verifications);
     if is_verified {
-        let types: Vec<_> = verifications.iter().map(|verification| verification.record_type.as_str()).collect();
-        return Ended::done(State::Ready, format!("{} verified", types.join(", ")));
+        let types: BTreeSet<_> = verifications.iter().map(|verification| verification.record_type.as_str()).collect();
+        let types: Vec<_> = types.into_iter().collect();
+        let mut detail = format!("{} verified", types.join(", "));
+        for (nameserver, after) in &server.dns.resolvable_ms {
+            if let Some(after) = after {
+                // Writing to a string cannot fail.
+                let _ = write!(detail, ", resolvable at {nameserver} after {after} ms");
+            }
+        }
+        return Ended::done(State::Ready, detail);
     }
     let problems: Vec<_> = verifications.iter().flat_map(Verification::problems).collect();
     Ended::problem(server, State::Ready, problems.join("; "))
@@ -127,25 +149,32 @@ fn planned(parts: &Parts, server: &Server) -> Vec<(Asked, Change)> {
         .collect()
 }
 
-/// The types that are, or may be, registered. One in doubt is settled by asking for what is stored.
-fn to_verify(server: &Server) -> Vec<RecordType> {
+/// Names and types that are, or may be, registered. One in doubt is settled by asking for what is stored.
+fn to_verify(server: &Server) -> BTreeSet<(String, RecordType)> {
     let is_there = |outcome: &&Outcome| match outcome.outcome {
         Status::Created | Status::Updated | Status::Unchanged | Status::Unknown => true,
         Status::Deleted | Status::Refused | Status::Conflict | Status::Failed => false,
     };
-    let mut types: Vec<RecordType> = server
+    server
         .dns
         .records
         .iter()
         .filter(is_there)
-        .filter_map(|outcome| outcome.record_type.as_deref()?.parse().ok())
-        .collect();
-    types.sort_unstable();
-    types.dedup();
-    types
+        .filter_map(|outcome| Some((outcome.name.clone(), outcome.record_type.as_deref()?.parse().ok()?)))
+        .collect()
 }
 
-/// `A 192.168.1.10 created, AAAA ...`, with a reason once after those that share it.
+/// After how many milliseconds each name server answered all that was registered; null: it did not.
+fn resolvable(verifications: &[Verification]) -> BTreeMap<String, Option<u64>> {
+    let mut all: BTreeMap<String, Option<u64>> = BTreeMap::new();
+    for answer in verifications.iter().flat_map(|verification| &verification.answers) {
+        let slowest = all.entry(answer.nameserver.clone()).or_insert(answer.resolvable_ms);
+        *slowest = (*slowest).zip(answer.resolvable_ms).map(|(one, other)| one.max(other));
+    }
+    all
+}
+
+/// `A 192.168.1.10 created, AAAA ...`, with a reason once after those that share it, and all warnings at the end.
 pub(super) fn told(outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     for (index, outcome) in outcomes.iter().enumerate() {
@@ -164,6 +193,10 @@ pub(super) fn told(outcomes: &[Outcome]) -> String {
             text.push_str(": ");
             text.push_str(&reason.message);
         }
+    }
+    for warning in outcomes.iter().flat_map(|outcome| &outcome.warnings) {
+        text.push_str("; warning: ");
+        text.push_str(&warning.message);
     }
     text
 }

@@ -59,6 +59,7 @@ pub(super) async fn unregister(parts: &Parts, server: &mut Server) -> Ended {
     let is_done = outcomes.iter().all(|outcome| outcome.outcome.is_done());
     server.dns.records = outcomes;
     server.dns.verified = None;
+    server.dns.resolvable_ms.clear();
     if is_done {
         Ended::done(State::Deleting, detail)
     } else {

@@ -21,6 +21,7 @@ impl World {
     fn with(dns: FakeDns, change: impl FnOnce(&mut Policy)) -> Self {
         let mut policy = Policy {
             auto_register: true,
+            ptr: false,
             ttl: Ttl::try_from(300).unwrap(),
             verify_timeout: Duration::from_secs(1),
             ready_timeout: Duration::from_secs(1),
@@ -135,6 +136,30 @@ async fn a_failed_verification_is_recorded_and_the_workflow_goes_on() {
              127.0.0.1:53: not-found, it answers NXDOMAIN without a value"
         )
     );
+}
+
+#[tokio::test]
+async fn with_ptr_each_address_has_one_and_a_taken_one_is_a_warning() {
+    let dns = FakeDns::default().conflict_at("10.1.168.192");
+    let world = World::with(dns, |policy| policy.ptr = true);
+
+    let server = world.create().await;
+
+    assert_eq!((server.state, server.dns.verified, &server.problem), (State::Ready, Some(true), &None));
+    assert_eq!(
+        steps(&server)[2..],
+        [
+            "register Done A 192.168.1.10 created, AAAA 2001:db8::10 created, PTR web-01.example.com created; warning: \
+             192.168.1.10: has no PTR of its own: 10.1.168.192.in-addr.arpa belongs to somebody else",
+            "verify Done A, AAAA, PTR verified"
+        ]
+    );
+    assert_eq!(world.dns.asked(), ["apply 2", "apply 2", "verify 3"]);
+    let reverse = "0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+    assert!(world.dns.stored().contains(&format!("{reverse} web-01.example.com {}", server.id)));
+
+    world.delete().await;
+    assert_eq!(world.dns.stored(), [] as [String; 0]);
 }
 
 #[tokio::test]

@@ -37,7 +37,8 @@ impl Gateway {
 
     async fn ask(&self, path: &str, body: &str) -> Answer {
         let url = format!("{}/v3/{path}", self.base);
-        let answer = self.http.post(url).body(body.to_owned()).send().await.unwrap();
+        let sent = self.http.post(url).body(body.to_owned()).send().await;
+        let answer = sent.unwrap_or_else(|error| panic!("{} on {path} {body}: {error:?}", self.name));
         let status = answer.status();
         let text = answer.text().await.unwrap();
         let mut json: Value =
@@ -244,17 +245,35 @@ fn compare(random: &mut StdRng, revision: i64) -> Value {
     Value::Object(fields)
 }
 
+/// Takes fields out of all requests of a kind.
+fn without(requests: &mut [Value], kind: &str, fields: &[&str]) {
+    for request in requests.iter_mut().filter_map(|request| request.get_mut(kind)?.as_object_mut()) {
+        request.retain(|field, _| !fields.contains(&field.as_str()));
+    }
+}
+
 fn transaction(random: &mut StdRng, revision: i64) -> Value {
     let compares: Vec<Value> = (0..random.random_range(0..3)).map(|_| compare(random, revision)).collect();
     let mut branch = || -> Vec<Value> {
-        (0..random.random_range(0..4))
+        let mut requests: Vec<Value> = (0..random.random_range(0..4))
             .map(|_| match random.random_range(0..30) {
                 0 => json!({}),
                 1..12 => json!({"request_put": put(random)}),
                 12..18 => json!({"request_delete_range": delete(random)}),
                 _ => json!({"request_range": range(random, revision)}),
             })
-            .collect()
+            .collect();
+        // etcd ends with a panic when a put keeps what a deletion before it in the same transaction took.
+        if requests.iter().any(|request| request.get("request_delete_range").is_some()) {
+            without(&mut requests, "request_put", &["ignore_value", "ignore_lease"]);
+        }
+        // Of two faults 3.4 names the other: a future revision is one, what a put names and is not there may be.
+        let may_fail =
+            |put: &Value| ["ignore_value", "ignore_lease", "lease"].iter().any(|field| put.get(field).is_some());
+        if requests.iter().filter_map(|request| request.get("request_put")).any(may_fail) {
+            without(&mut requests, "request_range", &["revision"]);
+        }
+        requests
     };
     json!({"compare": compares, "success": branch(), "failure": branch()})
 }

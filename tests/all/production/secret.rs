@@ -32,7 +32,7 @@ async fn a_backend_that_echoes_headers_tells_the_plugin_no_secret() {
         .build()
         .await
         .unwrap();
-    let wish = format!("fetch {address}/echo");
+    let wish = format!("fetch {address}/v3/echo");
     let checks = hostile.diagnose(Call { request_id: wish, ..Call::default() }).await.unwrap();
     let saw = &checks[0].saw;
     let denied = format!("fetch {address}/v3/auth/user/list");

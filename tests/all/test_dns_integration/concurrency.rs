@@ -106,6 +106,27 @@ async fn two_halves_of_a_loop_across_zones_do_not_both_get_in() {
     .await;
 }
 
+/// All but one of them get in, whoever is faster, and CoreDNS answers on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parts_of_a_loop_through_three_zones_do_not_all_get_in() {
+    on_every_etcd(&["a.test", "b.test", "in.b.test"], async |site| {
+        let managers = managers(site, 3).await;
+        for round in 0..10 {
+            let names = [format!("x{round}.a.test"), format!("y{round}.b.test"), format!("z{round}.in.b.test")];
+            let parts = [0, 1, 2].map(|part| add(&names[part], 300, [cname(&names[(part + 1) % 3])]));
+            let mut statuses = race(&managers, parts).await;
+            statuses.sort_by_key(|status| status.name());
+            assert_eq!(statuses, [Status::Created, Status::Created, Status::Refused], "round {round}");
+            for name in &names {
+                let answer = site.coredns.ask(name, "A").await;
+                assert!(["NOERROR", "NXDOMAIN"].contains(&answer.rcode.as_str()), "{name}: {answer:?}");
+            }
+        }
+        assert_eq!(site.coredns.ask("a.test", "SOA").await.rcode, "NOERROR");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_registering_the_same_names_lose_nothing() {
     on_every_etcd(ZONE, async |site| {

@@ -310,7 +310,8 @@ async fn the_command_line_adopts_releases_and_repairs() {
         let listed = installation.run(&["record", "list", "--output", "json"]).await.succeeded().json();
         let table = installation.run(&["record", "list"]).await.succeeded().stdout;
         let ours = json!({"name": "web.ex.test", "record_type": "A", "value": "10.0.0.2", "ttl": 300});
-        let theirs = json!({"name": "hand.ex.test", "record_type": "A", "value": "10.9.0.3", "ttl": 120, "owner": null});
+        let theirs =
+            json!({"name": "hand.ex.test", "record_type": "A", "value": "10.9.0.3", "ttl": 120, "owner": null});
         let all = listed.as_array().expect("a list");
         assert!(all.contains(&ours) && all.contains(&theirs), "{listed:#}");
         assert!(table.lines().any(|line| line.contains("hand.ex.test") && line.ends_with("none")), "{table}");

@@ -288,7 +288,7 @@ fn only_what_is_ours_is_released() {
 fn any_step() -> impl Strategy<Value = (bool, Change)> {
     let owner = |i: usize| NAMES[i];
     let step = prop_oneof![
-        5 => any_change(),
+        5 => any_change(&NAMES),
         2 => (0..NAMES.len()).prop_map(move |i| adopt(owner(i))),
         2 => (0..NAMES.len()).prop_map(move |i| release(owner(i))),
         1 => (0..NAMES.len(), prop_oneof![Just(RrType::A), Just(RrType::Txt), Just(RrType::Cname)])

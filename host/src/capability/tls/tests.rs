@@ -126,7 +126,16 @@ async fn certificate_that_does_not_fit_is_named() {
     let future = authority.issue(&["127.0.0.1"], |params| params.not_before = date_time_ymd(4000, 2, 3));
     let other_name = authority.issue(&["etcd-1.example.com", "10.0.0.1"], |_| ());
     let nameless = authority.issue(&[], |_| ());
+    // As `openssl req -x509` makes them.
+    let authority_s_own =
+        authority.issue(&["127.0.0.1"], |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    let renewed = Issuing::new("a");
     for (shown, expected) in [
+        (authority_s_own, "its certificate is not valid: it is an authority's own; issue one for the server"),
+        (
+            renewed.good(),
+            "its certificate is signed by another key than that of the authority of this name that is trusted here",
+        ),
         (stranger.good(), "its certificate is of an authority that is not trusted here"),
         (expired, "its certificate expired at 2001-02-03T00:00:00Z"),
         (future, "its certificate is not valid before 4000-02-03T00:00:00Z; is this machine's clock right?"),

@@ -1,0 +1,124 @@
+//! `/dns/plan`, `/dns/apply` and `/dns/export`
+
+use axum::extract::{Request, State};
+use serde::Deserialize;
+
+use super::Service;
+use super::error::{Failure, Success, outcomes};
+use super::request::{self, Parameters, RawQuery};
+use crate::desired::{File, MaxDeletes, NoMaximum, Options, Plan, Planned, Set};
+use crate::outcome::Outcome;
+
+/// What a body is called in messages about its lines.
+const BODY: &str = "body";
+
+/// What is to be: the list of a file, or an object that has the list and what holds for it.
+struct Wish {
+    sets: Vec<Set>,
+    options: Options,
+    /// What somebody was shown, and agreed to.
+    shown: Option<Plan>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Object {
+    record_sets: serde_json::Value,
+    prune: Option<bool>,
+    max_deletes: Option<Most>,
+    planned: Option<Plan>,
+}
+
+/// `5` or `"5"` or `"50%"`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Most {
+    Names(usize),
+    Text(String),
+}
+
+pub(super) async fn plan(
+    State(service): State<Service>,
+    query: RawQuery,
+    request: Request,
+) -> Result<Success<Plan>, Failure> {
+    let wish = Wish::read(query, request).await?;
+    let planned = allowed(service.desired.plan(&wish.sets, wish.options, &mut ()).await?)?;
+    Ok(Success::ok(planned.plan().clone()))
+}
+
+pub(super) async fn apply(
+    State(service): State<Service>,
+    query: RawQuery,
+    request: Request,
+) -> Result<Success<Vec<Outcome>>, Failure> {
+    let wish = Wish::read(query, request).await?;
+    let mut planned = allowed(service.desired.plan(&wish.sets, wish.options, &mut ()).await?)?;
+    if let Some(shown) = &wish.shown {
+        planned.after(shown);
+    }
+    outcomes(service.desired.apply(planned, &mut ()).await)
+}
+
+pub(super) async fn export(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Set>>, Failure> {
+    Parameters::new(query, &[])?;
+    Ok(Success::ok(service.desired.export().await?))
+}
+
+/// Stops a plan that deletes too much; whoever asked sees it nevertheless.
+fn allowed(planned: Planned) -> Result<Planned, Failure> {
+    match planned.too_many() {
+        None => Ok(planned),
+        Some(why) => Err(Failure::too_many_deletes(why, planned.plan().clone())),
+    }
+}
+
+impl Wish {
+    async fn read(query: RawQuery, request: Request) -> Result<Self, Failure> {
+        let parameters = Parameters::new(query, &["prune", "max_deletes"])?;
+        let (octets, is_json) = request::document(request).await?;
+        let first = octets.iter().find(|octet| !octet.is_ascii_whitespace());
+        let mut wish =
+            if is_json && first == Some(&b'{') { Self::of_object(&octets)? } else { Self::of_list(&octets)? };
+        if let Some(prune) = parameters.one("prune")? {
+            wish.options.prune = prune.parse().map_err(|_| {
+                Failure::invalid(format!("prune: \"{}\" is neither true nor false", prune.escape_debug()))
+            })?;
+        }
+        if let Some(most) = parameters.one("max_deletes")? {
+            wish.options.max_deletes = max_deletes(&most)?;
+        }
+        Ok(wish)
+    }
+
+    fn of_list(octets: &[u8]) -> Result<Self, Failure> {
+        let file =
+            File::parse(BODY, octets).map_err(|error| Failure::invalid(error.to_string().replace('\n', "; ")))?;
+        Ok(Self { sets: file.sets, options: Options::default(), shown: None })
+    }
+
+    fn of_object(octets: &[u8]) -> Result<Self, Failure> {
+        let Object { record_sets, prune, max_deletes: most, planned } =
+            serde_json::from_slice(octets).map_err(|error| Failure::invalid(format!("the body: {error}")))?;
+        // One item in a line: a place says which one.
+        let lines = match &record_sets {
+            serde_json::Value::Array(items) if !items.is_empty() => {
+                let lines: Vec<_> = items.iter().map(ToString::to_string).collect();
+                format!("[{}]", lines.join(",\n"))
+            }
+            other => other.to_string(),
+        };
+        let file = File::parse("record_sets", lines.as_bytes())
+            .map_err(|error| Failure::invalid(error.to_string().replace('\n', "; ")))?;
+        let max_deletes = match most {
+            None => MaxDeletes::default(),
+            Some(Most::Names(names)) => MaxDeletes::Names(names),
+            Some(Most::Text(text)) => max_deletes(&text)?,
+        };
+        Ok(Self { sets: file.sets, options: Options { prune: prune.unwrap_or_default(), max_deletes }, shown: planned })
+    }
+}
+
+fn max_deletes(text: &str) -> Result<MaxDeletes, Failure> {
+    text.parse().map_err(|error: NoMaximum| Failure::invalid(format!("max_deletes: {error}")))
+}
