@@ -217,7 +217,7 @@ async fn an_etcd_without_gateway_says_how_to_switch_it_on() {
 async fn a_doctor_that_is_told_to_stop_removes_its_probe() {
     let Some(site) = site().await else { return };
     // Whoever asks it waits, so that there is time to interrupt.
-    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let installation = Installation::with_dns(&settings(&site.etcd.url(), silent.local_addr().unwrap(), ZONE));
     let doctor = installation.start(&["doctor", "--output", "json"]);
     wait::until("the probe is written", Duration::from_secs(120), async || {
