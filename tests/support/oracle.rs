@@ -1,9 +1,9 @@
 //! What a name server has to answer, from the RFCs; and where stock CoreDNS
 //! cannot, what it answers instead.
 //!
-//! [`Oracle::by_rfc`] is RFC 1034 4.3.2 over a [`Model`]. No layout of keys
+//! `Oracle::by_rfc` is RFC 1034 4.3.2 over a [`Model`]. No layout of keys
 //! makes CoreDNS's etcd plugin answer all of that; the places are few and
-//! known, each has a name in [`Limit`], and [`Oracle::by_coredns`] has what is
+//! known, each has a name in [`Limit`], and `Oracle::by_coredns` has what is
 //! answered there instead. Everywhere else the two are equal, which
 //! [`Oracle::expect`] asserts. Nothing here knows keys, guards or groups.
 
