@@ -6,7 +6,7 @@ DNS_MANAGER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dns-manager/tools
 export DNS_MANAGER_TOOLS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo try build test target tools lint clean soak prove
+.PHONY: help demo try build test target tools lint clean cuts prove
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,14 +28,14 @@ test: tools ## Run every test, on real etcd and CoreDNS, installing what is miss
 target:
 	@tests/tools/install --target-only
 
-soak: tools ## Run every test, and those with clusters and random comparisons, which depend on the machine's load
-	$(CARGO) test --workspace --locked --features dns-manager-tests/soak
-
 QUERIES ?= 200000
 
 prove: tools ## Ask CoreDNS QUERIES=200000 questions after random changes; SEED=N repeats a run
 	DNS_MANAGER_QUERIES=$(QUERIES) $(if $(SEED),DNS_MANAGER_SEED=$(SEED)) $(CARGO) test --locked --package dns-manager-tests \
 		--features live random_changes_are_answered_as_the_rfcs_ask
+
+cuts: tools ## Cut the connection to etcd at every octet of every request and answer of a change
+	DNS_MANAGER_CUT_STEP=1 $(CARGO) test --locked --package dns-manager-tests --features live wherever_a_connection_is_cut
 
 tools: ## Install what the tests need: the WebAssembly target, etcd, CoreDNS
 	@tests/tools/install '$(DNS_MANAGER_TOOLS)'
@@ -43,7 +43,7 @@ tools: ## Install what the tests need: the WebAssembly target, etcd, CoreDNS
 lint: ## Check format, lints and documentation
 	$(CARGO) fmt --all --check
 	cd tests/fixtures && $(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features dns-manager-tests/soak -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked --features dns-manager-tests/live -- -D warnings
 	$(CARGO) clippy --package dns-manager-guest --lib --locked --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
 

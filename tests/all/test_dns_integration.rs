@@ -5,13 +5,15 @@
 //! [`random`] and [`answers`] write through the component and ask CoreDNS,
 //! [`verification`] has the component ask; [`size`] counts what changes cost; [`types`] takes every record type through command line and
 //! REST, [`ipv6`] and [`pointers`] are about PTR; [`foreign`], [`ownership`] and [`external_dns`] are
-//! about what others wrote, [`concurrency`] and [`faults`] about what is lost (nothing);
+//! about what others wrote, [`concurrency`], [`faults`] and [`cuts`] about what is lost (nothing);
 //! [`servers`], [`rest`], [`desired`] and [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod answers;
 #[cfg(feature = "live")]
 mod concurrency;
+#[cfg(feature = "live")]
+mod cuts;
 #[cfg(feature = "live")]
 mod desired;
 #[cfg(feature = "live")]

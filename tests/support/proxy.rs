@@ -127,6 +127,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Its octets in all, the head included.
+    pub fn length(&self) -> usize {
+        self.octets.len()
+    }
+
     /// Whether it would change what etcd holds.
     pub fn is_write(&self) -> bool {
         let writes = ["request_put", "requestPut", "request_delete_range", "requestDeleteRange"];
