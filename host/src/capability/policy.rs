@@ -226,7 +226,14 @@ pub(crate) fn never(ip: IpAddr) -> bool {
             v6.is_unspecified()
                 || v6.is_multicast()
                 || v6.is_unicast_link_local()
-                || matches!(v6.segments(), [0xfd00, 0xec2, ..])
+                // Of the metadata services of AWS, Google, Oracle and Scaleway.
+                || matches!(
+                    v6.segments(),
+                    [0xfd00, 0xec2, ..]
+                        | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
+                        | [0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]
+                        | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]
+                )
         }
     }
 }

@@ -138,7 +138,10 @@ impl Reader<'_> {
             (None, Some(variable)) => match self.environment.variable(&variable) {
                 Some(password) => Some(Secret::from(password)),
                 None => {
-                    self.wrong(&key::PASSWORD_ENV, format!("the environment variable {variable} is not set, or empty"));
+                    // What is no name of a variable may be the password itself.
+                    let is_name = variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+                    let named = if is_name { variable.as_str() } else { "that is named here" };
+                    self.wrong(&key::PASSWORD_ENV, format!("the environment variable {named} is not set, or empty"));
                     None
                 }
             },

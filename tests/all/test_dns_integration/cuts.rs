@@ -18,7 +18,7 @@ use dns_manager_tests::{
 };
 
 const ZONE: &[&str] = &["ex.test"];
-/// One octet of so many, unless `DNS_MANAGER_CUT_STEP` says how many. It divides no length that occurs, so that all parts are met.
+/// One octet of so many, unless `DNS_MANAGER_CUT_STEP` says how many; a prime, for what repeats in a text.
 const STEP: usize = 61;
 /// Enough to settle what became of a write.
 const BUDGET: Duration = Duration::from_secs(20);
