@@ -188,7 +188,13 @@ impl Dial {
                 Err(error) => {
                     self.0.note(member, false);
                     tracing::debug!(%member, %error, "the backend's member cannot be reached");
-                    failed.push((member, error.to_string()));
+                    failed.push((
+                        member,
+                        match &error {
+                            DialError::Lookup(why) => format!("{error}: {why}"),
+                            _ => error.to_string(),
+                        },
+                    ));
                     // A certificate that does not fit tells more than a member that is away.
                     if !matches!(last, DialError::Tls(_)) {
                         last = error;

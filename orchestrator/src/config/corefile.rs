@@ -44,7 +44,7 @@ impl Config {
         }
         if let Some(credentials) = &self.dns.credentials {
             // CoreDNS needs to read only; whoever sets that up may give it a user of its own.
-            text.push_str(&format!("        credentials {} {{$ETCD_PASSWORD}}\n", credentials.username));
+            text.push_str(&format!("        credentials {} {{$ETCD_PASSWORD}}\n", word(&credentials.username)));
         }
         text.push_str("    }\n}\n");
         if self.dns.credentials.is_some() {
@@ -59,7 +59,7 @@ impl Config {
         let mut words = vec!["tls".to_owned()];
         if let Some(tls) = &self.dns.tls {
             let identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
-            words.extend(identity.chain(&tls.ca).map(|path| path.display().to_string()));
+            words.extend(identity.chain(&tls.ca).map(|path| word(&path.display().to_string())));
         }
         is_secure.then(|| words.join(" "))
     }
@@ -69,6 +69,12 @@ impl Config {
         let first = self.dns.nameservers.first().and_then(|server| server.rsplit_once(':'));
         first.and_then(|(_, port)| port.parse().ok()).unwrap_or(DNS_PORT)
     }
+}
+
+/// As one word of a Corefile, whose lexer is Caddy's: in quotes where it needs them, and only a quote is escaped there.
+fn word(text: &str) -> String {
+    let is_plain = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "\"#{}".contains(c));
+    if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\\\"")) }
 }
 
 #[cfg(test)]
@@ -98,6 +104,7 @@ mod tests {
              https://b:2379\n        tls\n        credentials writer {$ETCD_PASSWORD}\n    }\n}\n# Start CoreDNS with the user's \
              password in the environment variable ETCD_PASSWORD.\n"
         );
+        assert_eq!(super::word("/etc/my certificates/#1 \"ca\".pem"), "\"/etc/my certificates/#1 \\\"ca\\\".pem\"");
         let without_zones = corefile("[orchestrator.dns]\ncoredns_url = \"http://localhost:2379\"\n");
         assert!(without_zones.starts_with("# orchestrator.dns.zones is not set"), "{without_zones}");
         assert!(without_zones.contains("\nexample.com {\n"), "{without_zones}");
