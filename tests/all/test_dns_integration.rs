@@ -5,7 +5,7 @@
 //! [`random`] and [`answers`] write through the component and ask CoreDNS,
 //! [`verification`] has the component ask; [`size`] counts what changes cost; [`types`] takes every record type through command line and
 //! REST, [`ipv6`] and [`pointers`] are about PTR; [`foreign`], [`ownership`] and [`external_dns`] are
-//! about what others wrote, [`concurrency`], [`faults`] and [`cuts`] about what is lost (nothing);
+//! about what others wrote, [`concurrency`], [`race`], [`faults`] and [`cuts`] about what is lost (nothing);
 //! [`servers`], [`rest`], [`desired`] and [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
@@ -32,6 +32,8 @@ mod layout;
 mod ownership;
 #[cfg(feature = "live")]
 mod pointers;
+#[cfg(feature = "live")]
+mod race;
 #[cfg(feature = "live")]
 mod random;
 #[cfg(feature = "live")]

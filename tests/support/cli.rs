@@ -219,9 +219,14 @@ async fn finish(mut command: tokio::process::Command, arguments: &[&str]) -> Ran
 
 /// Built beside the test binary, which lies in `deps`.
 fn binary() -> PathBuf {
+    example("dns-manager")
+}
+
+/// A program of this package.
+pub(crate) fn example(name: &str) -> PathBuf {
     let own = env::current_exe().expect("a test knows where it lies");
     let folder = own.parent().and_then(Path::parent).expect("it lies in a folder of the target directory");
-    let binary = folder.join("examples/dns-manager");
+    let binary = folder.join("examples").join(name);
     assert!(binary.is_file(), "{} is missing: run the tests with `cargo test`, without `--test`", binary.display());
     binary
 }

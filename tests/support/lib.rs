@@ -38,6 +38,7 @@ pub mod model;
 pub mod oracle;
 pub mod process;
 pub mod proxy;
+pub mod race;
 pub mod shrink;
 pub mod site;
 pub mod tool;
