@@ -28,6 +28,9 @@ use crate::{
 
 /// The longest list of one call.
 pub const MAX_ITEMS: u32 = 1000;
+/// The first and the longest pause while writers of a zone take turns.
+const FIRST_TURN: Duration = Duration::from_millis(10);
+const LONGEST_TURN: Duration = Duration::from_millis(80);
 
 /// What holds for one call.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ struct Call<'a> {
     zones: Zones,
     budget: Budget<'a>,
     backoff: Backoff,
+    /// After other writers were faster. They are done within milliseconds, and who waits longer than they need loses again.
+    turns: Backoff,
     /// Requests made to the backend.
     requests: u32,
 }
@@ -145,6 +150,7 @@ impl<'a> Manager<'a> {
             zones: config.zones.clone().map_or_else(|| Zones::Discovered(BTreeMap::new()), Zones::Configured),
             budget: Budget::new(clock, options.budget),
             backoff: Backoff::new(config.retry_base, seed),
+            turns: Backoff::new(config.retry_base.min(FIRST_TURN), seed).capped(LONGEST_TURN),
             config,
             requests: 0,
         })

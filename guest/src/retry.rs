@@ -8,6 +8,7 @@ const CAP: Duration = Duration::from_secs(2);
 /// A row of pauses.
 pub struct Backoff {
     base: Duration,
+    cap: Duration,
     attempt: u32,
     state: u64,
 }
@@ -15,13 +16,19 @@ pub struct Backoff {
 impl Backoff {
     /// Begins with about `base`. Rows of different seeds differ.
     pub fn new(base: Duration, seed: u64) -> Self {
-        Self { base, attempt: 0, state: seed }
+        Self { base, cap: CAP, attempt: 0, state: seed }
     }
 
-    /// The next pause: twice the one before, at most two seconds, of which the upper half is left to chance.
+    /// With no pause longer than this.
+    #[must_use]
+    pub fn capped(self, cap: Duration) -> Self {
+        Self { cap, ..self }
+    }
+
+    /// The next pause: twice the one before, at most two seconds or the cap, of which the upper half is left to chance.
     #[expect(clippy::should_implement_trait, reason = "the row does not end")]
     pub fn next(&mut self) -> Duration {
-        let full = self.base.saturating_mul(1 << self.attempt.min(16)).min(CAP);
+        let full = self.base.saturating_mul(1 << self.attempt.min(16)).min(self.cap);
         self.attempt += 1;
         let half = full / 2;
         let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1);
@@ -51,6 +58,8 @@ mod tests {
             let pause = backoff.next();
             assert!(pause >= full / 2 && pause <= full, "{attempt}: {pause:?}");
         }
+        let mut capped = Backoff::new(base, 7).capped(base);
+        assert!((0..12).all(|_| capped.next() <= base));
         assert_ne!(Backoff::new(base, 1).next(), Backoff::new(base, 2).next());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Usage: writer BACKEND NAMESERVER ZONE SEED MILLISECONDS, then a line on standard input to begin.
 
-#![allow(clippy::expect_used, clippy::print_stdout, reason = "a test's own program says so by failing")]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test's own program says so by failing")]
 
 use std::{
     io::{BufRead as _, Write as _},

@@ -4,7 +4,7 @@
 //! was faster: the rest is read and planned anew. A transaction whose answer is lost is settled before anything else happens: its
 //! epochs tell whether it can still be done, its keys whether it was.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use super::Call;
 use crate::{
@@ -231,6 +231,10 @@ impl Applier<'_, '_> {
 
     fn pause(&mut self, reason: Reason) -> Result<(), Interrupted> {
         let pause = self.call.backoff.next();
+        self.pause_for(pause, reason)
+    }
+
+    fn pause_for(&mut self, pause: Duration, reason: Reason) -> Result<(), Interrupted> {
         self.call
             .log(LogLevel::Debug, &format!("{}: {reason}; trying again in {pause:?}", self.call.options.request_id));
         self.call.budget.sleep(pause);
@@ -302,7 +306,8 @@ impl Applier<'_, '_> {
                 Ok(Written::Compared) => {
                     self.window = (self.window / 2).max(1);
                     let reason = Reason::new(Code::Contention, "other writers of the zone were faster; try again");
-                    return self.pause(reason).and(Err(Interrupted::Again));
+                    let pause = self.call.turns.next();
+                    return self.pause_for(pause, reason).and(Err(Interrupted::Again));
                 }
                 Err(fault) if fault.may_be_done() => {
                     return match self.settle_lost(transaction, steps, &fault) {
