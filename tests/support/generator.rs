@@ -12,7 +12,7 @@ use crate::{
     oracle::{Question, TYPES},
 };
 
-/// The zones, some inside others.
+/// The zones, some inside others. PTR of IPv6 addresses are kept in a short form with limits of its own: the tests `ipv6` ask for them.
 pub const ZONES: &[&str] = &[
     "ex.test",
     "in.b.ex.test",
@@ -21,7 +21,6 @@ pub const ZONES: &[&str] = &[
     "0.10.in-addr.arpa",
     "0.0.10.in-addr.arpa",
     "home.arpa",
-    "8.b.d.0.1.0.0.2.ip6.arpa",
 ];
 
 /// The world around them.
@@ -33,7 +32,7 @@ const FAMILIES: &[&[&str]] = &[
     &["ex.test", "other.test"],
     &["ex.test", "in.b.ex.test", "0.in.b.ex.test"],
     &["0.10.in-addr.arpa", "0.0.10.in-addr.arpa", "ex.test"],
-    &["8.b.d.0.1.0.0.2.ip6.arpa", "home.arpa"],
+    &["home.arpa"],
     ZONES,
 ];
 
