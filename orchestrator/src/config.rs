@@ -5,6 +5,7 @@
 //! reported at once.
 
 mod access;
+mod background;
 mod corefile;
 mod endpoint;
 mod error;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use access::{Credentials, Tls};
+pub use background::{Reconcile, Workflow};
 pub use endpoint::Endpoint;
 pub use error::{Error, Problem};
 pub use show::Shown;
@@ -54,6 +56,10 @@ pub struct Config {
     pub dns: Dns,
     /// What creates and deletes servers.
     pub provider: provider::Kind,
+    /// The table `orchestrator.workflow`.
+    pub workflow: Workflow,
+    /// The table `orchestrator.reconcile`.
+    pub reconcile: Reconcile,
     /// What works, but not as it was written.
     pub warnings: Vec<String>,
     shown: Vec<Shown>,
@@ -163,13 +169,15 @@ impl Reader<'_> {
         let tls = self.tls(&written_urls, is_secure);
         let credentials = self.credentials(&written_urls);
         let provider = self.take(&key::PROVIDER_KIND, parse::provider_kind);
+        let workflow = self.workflow();
+        let reconcile = self.reconcile();
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
         warnings.extend(access::in_clear(credentials.as_ref(), &backend));
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;
-        match (listen, data_dir, auto_register, ptr, ttl, owner, path, verify_timeout, provider) {
+        match (listen, data_dir, auto_register, ptr, ttl, owner, path, verify_timeout, provider, workflow, reconcile) {
             (
                 Some(listen),
                 Some(data_dir),
@@ -180,6 +188,8 @@ impl Reader<'_> {
                 Some(path),
                 Some(verify_timeout),
                 Some(provider),
+                Some(workflow),
+                Some(reconcile),
             ) if problems.is_empty() => Ok(Config {
                 listen,
                 data_dir,
@@ -201,6 +211,8 @@ impl Reader<'_> {
                     settings,
                 },
                 provider,
+                workflow,
+                reconcile,
                 warnings,
                 shown: self.shown,
             }),

@@ -68,6 +68,7 @@ impl Stage {
             ttl: Ttl::try_from(300)?,
             verify_timeout: PATIENCE,
             ready_timeout: PATIENCE,
+            retry_for: Duration::ZERO,
             domain: Some(zone),
             suggested_domain: ZONE.to_owned(),
         };
@@ -170,7 +171,7 @@ impl Show<'_> {
         );
         let mut servers = Vec::new();
         for hostname in HOSTNAMES {
-            let server = self.stage.lifecycle.create(hostname, &[]).await?.run(|_| ()).await?;
+            let server = self.stage.lifecycle.create(hostname, &[], None).await?.run(|_| ()).await?;
             self.show_steps(&server);
             if server.state != State::Ready || server.problem.is_some() || server.dns.verified != Some(true) {
                 let problem = server.problem.unwrap_or_else(|| "its name was not verified".to_owned());
@@ -280,8 +281,8 @@ impl Show<'_> {
     async fn delete(&mut self) -> Result<(), Error> {
         self.step("Delete all three. Each is stopped, its records are removed, by its id and no others, and it leaves the inventory.");
         for hostname in HOSTNAMES {
-            let before = self.stage.lifecycle.find(hostname).await?.steps.len();
-            let server = self.stage.lifecycle.delete(hostname).await?.run(|_| ()).await?;
+            let before = self.stage.lifecycle.find(hostname).await?.server.steps.len();
+            let server = self.stage.lifecycle.delete(hostname, None).await?.run(|_| ()).await?;
             self.seen(hostname);
             for step in server.steps.iter().skip(before) {
                 self.seen(format!("  {step}"));

@@ -1,32 +1,96 @@
-//! Which servers there are.
+//! Which servers there are, and who works on them.
 //!
-//! A small interface, since the inventory may be kept elsewhere one day; [`Database`] keeps it in `data_dir`.
+//! A small interface with two homes: [`Database`] keeps the inventory in `data_dir`, for one process at a time; in etcd
+//! several orchestrators share it. Every write is conditional: on the revision at which its server was read, and on the
+//! claim of whoever works on it. So nobody's word is overwritten unread, and a worker that was given up for dead writes
+//! nothing more.
 
+mod claim;
 mod database;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use uuid::Uuid;
 
+pub use claim::{Claim, Claims};
 pub use database::{Database, OpenError};
 
 use crate::name::HostName;
 use crate::server::Server;
 
-/// The servers by host name. What a call has written survives a crash.
-pub trait Inventory: Send + Sync {
-    /// Adds a server; false: there is one of this name, and it stays as it is.
-    fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<bool, Error>>;
+/// A server as it is in the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The server.
+    pub server: Server,
+    /// Of this state of it: another one after each write, and greater.
+    pub revision: u64,
+}
 
-    /// Writes what became of a server.
-    fn update<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<(), Error>>;
+/// What became of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is written, at this revision.
+    At(u64),
+    /// The server changed since it was read, or is gone: read it again.
+    Changed,
+    /// The claim does not hold any more: somebody else may be at work.
+    ClaimLost,
+}
+
+/// What became of a renaming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// It is done, at this revision.
+    At(u64),
+    /// The server changed since it was read.
+    Changed,
+    /// There is a server of the new name.
+    Taken,
+}
+
+/// The servers by host name. What a call has written survives a crash.
+///
+/// A call that fails may or may not have written; reading tells.
+pub trait Inventory: Send + Sync {
+    /// Adds a server and says at which revision; none: there is one of this name, and it stays as it is.
+    fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<Option<u64>, Error>>;
+
+    /// Writes a server that was read at `revision`; with a claim, only while that holds.
+    fn update<'a>(
+        &'a self,
+        server: &'a Server,
+        revision: u64,
+        claim: Option<&'a Claim>,
+    ) -> BoxFuture<'a, Result<Written, Error>>;
+
+    /// Writes a server under its new name in place of `from`, which was read at `revision`.
+    fn rename<'a>(
+        &'a self,
+        from: &'a HostName,
+        server: &'a Server,
+        revision: u64,
+    ) -> BoxFuture<'a, Result<Renamed, Error>>;
+
+    /// Takes a server out that was read at `revision`; with a claim, only while that holds.
+    fn remove<'a>(
+        &'a self,
+        hostname: &'a HostName,
+        revision: u64,
+        claim: Option<&'a Claim>,
+    ) -> BoxFuture<'a, Result<Written, Error>>;
 
     /// The server of this name.
-    fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Server>, Error>>;
+    fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Stored>, Error>>;
 
     /// All servers, by name.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Server>, Error>>;
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
 
-    /// Takes a server out; one that is not there is no error.
-    fn remove<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<(), Error>>;
+    /// Takes the right to work on a server; none: somebody has it. It ends with the claim, or with the process.
+    fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, Error>>;
+
+    /// Changes whenever the inventory does, whoever wrote. Several changes may be seen as one.
+    fn changes(&self) -> watch::Receiver<u64>;
 }
 
 /// The inventory does not work.
@@ -35,5 +99,5 @@ pub trait Inventory: Send + Sync {
 pub struct Error {
     /// `read`, say.
     pub(crate) action: &'static str,
-    source: Box<dyn std::error::Error + Send + Sync>,
+    pub(crate) source: Box<dyn std::error::Error + Send + Sync>,
 }

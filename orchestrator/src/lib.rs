@@ -33,6 +33,7 @@ pub mod remote;
 pub mod repair;
 pub mod serve;
 pub mod server;
+pub mod timestamp;
 pub mod verification;
 pub mod zones;
 

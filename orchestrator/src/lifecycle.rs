@@ -1,23 +1,35 @@
 //! The two workflows of a server's life, as a machine of named steps.
 //!
-//! A server's state says which step is due; the step says which state comes next (`create`, `delete`). The server is
-//! written to the inventory before and after each step, so that the inventory always says how far it came.
+//! A server's state says which step is due (`step`); the step says which state comes next (`create`, `delete`). The server is
+//! written to the inventory before and after each step, by whoever holds the claim on it (`work`), so that the inventory
+//! always says how far it came: a process that is killed anywhere leaves a server that the next one goes on with. A step
+//! that was begun and not ended is in doubt, and is settled by asking; steps may be repeated.
+//!
+//! What somebody wants of a server (`wanted`) may be written by anybody at any time, and takes effect between steps.
 
 mod create;
 mod delete;
+mod keeper;
+mod step;
+mod work;
+mod workflow;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use keeper::Keeper;
+pub use workflow::Workflow;
 
 use crate::config::Config;
 use crate::dns::Dns;
-use crate::inventory::{self, Inventory};
+use crate::inventory::{self, Inventory, Renamed, Stored, Written};
 use crate::name::{HostName, Name, NameError};
 use crate::provider::{self, Provider};
-use crate::record::{RecordType, Ttl};
-use crate::server::{Server, State, Step, StepOutcome};
+use crate::record::Ttl;
+use crate::server::{Server, State, Wanted};
 
 /// Creates and deletes servers.
 #[derive(Clone)]
@@ -29,7 +41,8 @@ struct Parts {
     provider: Arc<dyn Provider>,
     inventory: Arc<dyn Inventory>,
     policy: Policy,
-    busy: Mutex<BTreeSet<HostName>>,
+    /// How many claims this process is working under.
+    at_work: watch::Sender<usize>,
 }
 
 /// What the operator decided about servers.
@@ -45,6 +58,8 @@ pub struct Policy {
     pub verify_timeout: Duration,
     /// How long the provider may take until a server is ready.
     pub ready_timeout: Duration,
+    /// How long a step that fails is tried again before its workflow stops.
+    pub retry_for: Duration,
     /// Completes short host names.
     pub domain: Option<Name>,
     /// Proposed where there is no domain.
@@ -59,10 +74,17 @@ impl Policy {
             ptr: config.dns.ptr,
             ttl: config.dns.ttl,
             verify_timeout: config.dns.verify_timeout,
-            ready_timeout: Duration::from_secs(300),
+            ready_timeout: config.workflow.ready_timeout,
+            retry_for: config.workflow.retry_for,
             domain: config.domain.clone(),
             suggested_domain: config.suggested_domain().to_owned(),
         }
+    }
+
+    /// The same for a command, which somebody waits for: what fails is tried again for a few seconds at most.
+    #[must_use]
+    pub fn for_a_command(self) -> Self {
+        Self { retry_for: self.retry_for.min(Duration::from_secs(5)), ..self }
     }
 
     /// Reads what somebody gave as a server's name.
@@ -78,15 +100,22 @@ impl Policy {
 impl Lifecycle {
     /// On these parts.
     pub fn new(dns: Arc<dyn Dns>, provider: Arc<dyn Provider>, inventory: Arc<dyn Inventory>, policy: Policy) -> Self {
-        Self(Arc::new(Parts { dns, provider, inventory, policy, busy: Mutex::default() }))
+        Self(Arc::new(Parts { dns, provider, inventory, policy, at_work: watch::channel(0).0 }))
     }
 
     /// Puts a new server into the inventory; running the workflow creates it.
     ///
+    /// `request`, if there is one, tells this request from others: repeated, it is the same server again.
+    ///
     /// # Errors
     ///
     /// The request can never succeed, or the name is taken.
-    pub async fn create(&self, hostname: &str, addresses: &[IpAddr]) -> Result<Workflow, Error> {
+    pub async fn create(
+        &self,
+        hostname: &str,
+        addresses: &[IpAddr],
+        request: Option<String>,
+    ) -> Result<Workflow, Error> {
         let hostname = self.check(hostname, addresses)?;
         let mut distinct = Vec::new();
         for address in addresses {
@@ -94,12 +123,22 @@ impl Lifecycle {
                 distinct.push(*address);
             }
         }
-        let server = Server::new(hostname, distinct);
-        let busy = self.occupy(&server.hostname)?;
-        if !self.0.inventory.insert(&server).await? {
-            return Err(Error::Exists(server.hostname));
+        let mut server = Server::new(hostname, distinct);
+        server.request = request;
+        match self.0.inventory.insert(&server).await? {
+            Some(_) => Ok(self.workflow(server, 0)),
+            None => self.repeated(server).await,
         }
-        Ok(Workflow { parts: Arc::clone(&self.0), server, _busy: busy })
+    }
+
+    /// A server of this name is there: the request came twice, or the name is taken.
+    async fn repeated(&self, server: Server) -> Result<Workflow, Error> {
+        match self.0.inventory.find(&server.hostname).await? {
+            Some(Stored { server: there, .. }) if server.request.is_some() && there.request == server.request => {
+                Ok(self.workflow(there, 0))
+            }
+            _ => Err(Error::Exists(server.hostname)),
+        }
     }
 
     /// Reads a request to create a server, and does nothing.
@@ -115,19 +154,94 @@ impl Lifecycle {
         }
     }
 
-    /// Takes up a server; running the workflow deletes it.
+    /// Writes down that a server is to go, whatever it is in the middle of; running the workflow deletes it. With a
+    /// `revision`, only if it is still at that one.
     ///
     /// # Errors
     ///
-    /// There is no such server, or another workflow is at work on it.
-    pub async fn delete(&self, hostname: &str) -> Result<Workflow, Error> {
-        let hostname = self.0.policy.hostname(hostname)?;
-        let busy = self.occupy(&hostname)?;
-        let mut server = self.0.inventory.find(&hostname).await?.ok_or(Error::NotFound(hostname))?;
-        server.state = State::Stopping;
-        server.problem = None;
-        self.0.inventory.update(&server).await?;
-        Ok(Workflow { parts: Arc::clone(&self.0), server, _busy: busy })
+    /// There is no such server, or it is at another revision.
+    pub async fn delete(&self, hostname: &str, revision: Option<u64>) -> Result<Workflow, Error> {
+        self.change(hostname, revision, |server| {
+            server.wanted = Wanted::Deleted;
+            server.problem = None;
+            server.retry_at = None;
+            if matches!(server.state, State::Ready | State::Failed) {
+                server.enter(State::Stopping);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Goes on with a server whose workflow stopped, from where it stopped; or tries again at once what is to be tried
+    /// again later. A ready server with a problem is registered and verified again.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server, or nothing is wrong with it.
+    pub async fn retry(&self, hostname: &str, revision: Option<u64>) -> Result<Workflow, Error> {
+        self.change(hostname, revision, |server| {
+            match (server.state, server.stopped_in) {
+                (State::Failed, Some(stopped_in)) => server.enter(stopped_in),
+                // Written by a version that did not note where.
+                (State::Failed, None) if server.wanted == Wanted::Deleted => server.enter(State::Stopping),
+                (State::Failed, None) => server.enter(State::Creating),
+                (State::Ready, _) if server.problem.is_some() => server.enter(State::Registering),
+                (State::Ready, _) => return Err(Error::NothingToRetry(server.hostname.clone())),
+                _ => server.retry_at = None,
+            }
+            server.stopped_in = None;
+            server.problem = None;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives a server that is ready another name; running the workflow moves its records, by the server's id.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server, it is not ready, or the new name is taken.
+    pub async fn rename(&self, hostname: &str, to: &str, revision: Option<u64>) -> Result<Workflow, Error> {
+        let from = self.0.policy.hostname(hostname)?;
+        let to = self.0.policy.hostname(to)?;
+        loop {
+            let Stored { mut server, revision: read_at } = self.stored(&from, revision).await?;
+            if from == to {
+                return Ok(self.workflow(server, 0));
+            }
+            if (server.state, server.wanted) != (State::Ready, Wanted::Present) {
+                return Err(Error::NotReady { hostname: from, state: server.state });
+            }
+            // Nobody is in the middle of a step that would go on under the old name.
+            let Some(claim) = self.0.inventory.claim(server.id).await? else { return Err(Error::Busy(from)) };
+            server.former_hostnames.retain(|name| *name != to && *name != from);
+            server.former_hostnames.push(from.clone());
+            server.hostname = to.clone();
+            server.problem = None;
+            server.enter(if self.0.policy.auto_register { State::Registering } else { State::Ready });
+            let renamed = self.0.inventory.rename(&from, &server, read_at).await?;
+            drop(claim);
+            match renamed {
+                Renamed::At(_) => {
+                    let seen = server.steps.len();
+                    return Ok(self.workflow(server, seen));
+                }
+                Renamed::Taken => return Err(Error::Exists(to)),
+                Renamed::Changed => {}
+            }
+        }
+    }
+
+    /// The workflow of a server as it is.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server.
+    pub async fn resume(&self, hostname: &str) -> Result<Workflow, Error> {
+        let Stored { server, .. } = self.find(hostname).await?;
+        let seen = server.steps.iter().take_while(|step| !step.is_open()).count();
+        Ok(self.workflow(server, seen))
     }
 
     /// The server of this name.
@@ -135,9 +249,8 @@ impl Lifecycle {
     /// # Errors
     ///
     /// There is none.
-    pub async fn find(&self, hostname: &str) -> Result<Server, Error> {
-        let hostname = self.0.policy.hostname(hostname)?;
-        self.0.inventory.find(&hostname).await?.ok_or(Error::NotFound(hostname))
+    pub async fn find(&self, hostname: &str) -> Result<Stored, Error> {
+        self.stored(&self.0.policy.hostname(hostname)?, None).await
     }
 
     /// All servers, by name.
@@ -145,184 +258,48 @@ impl Lifecycle {
     /// # Errors
     ///
     /// The inventory cannot be read.
-    pub async fn list(&self) -> Result<Vec<Server>, Error> {
+    pub async fn list(&self) -> Result<Vec<Stored>, Error> {
         Ok(self.0.inventory.list().await?)
     }
 
-    /// Whether no workflow is running.
+    /// Changes whenever some server does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.inventory.changes()
+    }
+
+    /// Whether this process works on no server.
     pub fn is_idle(&self) -> bool {
-        self.0.busy().is_empty()
+        *self.0.at_work.borrow() == 0
     }
 
-    /// One workflow at a time works on a server.
-    fn occupy(&self, hostname: &HostName) -> Result<Busy, Error> {
-        if !self.0.busy().insert(hostname.clone()) {
-            return Err(Error::Busy(hostname.clone()));
+    async fn stored(&self, hostname: &HostName, revision: Option<u64>) -> Result<Stored, Error> {
+        let stored = self.0.inventory.find(hostname).await?.ok_or_else(|| Error::NotFound(hostname.clone()))?;
+        if revision.is_some_and(|revision| revision != stored.revision) {
+            return Err(Error::Changed { hostname: hostname.clone(), revision: stored.revision });
         }
-        Ok(Busy { parts: Arc::clone(&self.0), hostname: hostname.clone() })
-    }
-}
-
-impl Parts {
-    fn busy(&self) -> MutexGuard<'_, BTreeSet<HostName>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A workflow that was accepted and waits to be run.
-pub struct Workflow {
-    parts: Arc<Parts>,
-    server: Server,
-    _busy: Busy,
-}
-
-impl Workflow {
-    /// The server as it was accepted.
-    pub fn server(&self) -> &Server {
-        &self.server
+        Ok(stored)
     }
 
-    /// Takes one step after another until the server is at rest or gone; `observe` sees each that has ended.
-    ///
-    /// # Errors
-    ///
-    /// The inventory cannot be written. Everything else is recorded on the server.
-    pub async fn run(self, observe: impl Fn(&Step)) -> Result<Server, inventory::Error> {
-        let Self { parts, mut server, _busy } = self;
-        let mut acknowledged = Acknowledged::default();
-        while let Some(due) = Due::of(server.state) {
-            let mut step = Step::begin(due.name());
-            server.steps.push(step.clone());
-            parts.inventory.update(&server).await?;
-
-            let began = Instant::now();
-            let ended = due.take(&parts, &mut server, &mut acknowledged).await?;
-            step.end(began.elapsed(), ended.outcome, ended.detail);
-            observe(&step);
-            server.steps.pop();
-            server.steps.push(step);
-
-            match ended.next {
-                Some(state) => server.state = state,
-                None => break,
+    /// Writes what somebody wants of a server, whoever is at work on it.
+    async fn change(
+        &self,
+        hostname: &str,
+        revision: Option<u64>,
+        change: impl Fn(&mut Server) -> Result<(), Error>,
+    ) -> Result<Workflow, Error> {
+        let hostname = self.0.policy.hostname(hostname)?;
+        loop {
+            let Stored { mut server, revision: read_at } = self.stored(&hostname, revision).await?;
+            change(&mut server)?;
+            if matches!(self.0.inventory.update(&server, read_at, None).await?, Written::At(_)) {
+                let seen = server.steps.iter().take_while(|step| !step.is_open()).count();
+                return Ok(self.workflow(server, seen));
             }
-            parts.inventory.update(&server).await?;
-        }
-        Ok(server)
-    }
-}
-
-/// The step that a state calls for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
-    Create,
-    Wait,
-    Register,
-    Verify,
-    Stop,
-    Unregister,
-    Delete,
-    Remove,
-}
-
-impl Due {
-    fn of(state: State) -> Option<Self> {
-        match state {
-            State::Creating => Some(Self::Create),
-            State::Waiting => Some(Self::Wait),
-            State::Registering => Some(Self::Register),
-            State::Verifying => Some(Self::Verify),
-            State::Stopping => Some(Self::Stop),
-            State::Unregistering => Some(Self::Unregister),
-            State::Deleting => Some(Self::Delete),
-            State::Deleted => Some(Self::Remove),
-            State::Ready | State::Failed => None,
         }
     }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Wait => "wait",
-            Self::Register => "register",
-            Self::Verify => "verify",
-            Self::Stop => "stop",
-            Self::Unregister => "unregister",
-            Self::Delete => "delete",
-            Self::Remove => "remove",
-        }
-    }
-
-    async fn take(
-        self,
-        parts: &Parts,
-        server: &mut Server,
-        acknowledged: &mut Acknowledged,
-    ) -> Result<Ended, inventory::Error> {
-        Ok(match self {
-            Self::Create => create::create(parts, server).await,
-            Self::Wait => create::wait(parts, server).await,
-            Self::Register => create::register(parts, server, acknowledged).await,
-            Self::Verify => create::verify(parts, server, acknowledged).await,
-            Self::Stop => delete::stop(parts, server).await,
-            Self::Unregister => delete::unregister(parts, server).await,
-            Self::Delete => delete::delete(parts, server).await,
-            Self::Remove => delete::remove(parts, server).await?,
-        })
-    }
-}
-
-/// When what a workflow wrote was acknowledged.
-#[derive(Debug, Default)]
-struct Acknowledged {
-    addresses: Option<Instant>,
-    pointers: Option<Instant>,
-}
-
-impl Acknowledged {
-    /// How long ago the records of a type were written.
-    fn since(&self, record_type: RecordType) -> Duration {
-        let at = if record_type == RecordType::PTR { self.pointers } else { self.addresses };
-        at.map(|at| at.elapsed()).unwrap_or_default()
-    }
-}
-
-/// How a step ended, and what comes next.
-#[derive(Debug)]
-struct Ended {
-    /// None: the server is gone.
-    next: Option<State>,
-    outcome: StepOutcome,
-    detail: String,
-}
-
-impl Ended {
-    fn done(next: State, detail: impl Into<String>) -> Self {
-        Self { next: Some(next), outcome: StepOutcome::Done, detail: detail.into() }
-    }
-
-    /// The problem is the server's from now on, and the workflow goes on.
-    fn problem(server: &mut Server, next: State, problem: String) -> Self {
-        server.add_problem(&problem);
-        Self { next: Some(next), outcome: StepOutcome::Problem, detail: problem }
-    }
-
-    /// The workflow ends here; `remedy` says how to go on.
-    fn failed(server: &mut Server, problem: String, remedy: &str) -> Self {
-        server.add_problem(&format!("{problem}: {remedy}"));
-        Self { next: Some(State::Failed), outcome: StepOutcome::Failed, detail: problem }
-    }
-}
-
-/// Marks a server as being worked on, as long as it lives.
-struct Busy {
-    parts: Arc<Parts>,
-    hostname: HostName,
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.parts.busy().remove(&self.hostname);
+    fn workflow(&self, server: Server, seen: usize) -> Workflow {
+        Workflow { parts: Arc::clone(&self.0), server, seen }
     }
 }
 
@@ -346,9 +323,28 @@ pub enum Error {
     /// There is no such server.
     #[error("there is no server {0}: `dns-manager server list` shows all")]
     NotFound(HostName),
+    /// It was read, and has changed since.
+    #[error("the server {hostname} has changed: it is at revision {revision} now; read it again")]
+    Changed {
+        /// Which.
+        hostname: HostName,
+        /// Where it is now.
+        revision: u64,
+    },
+    /// Only a ready server can be renamed.
+    #[error("the server {hostname} is {state}: only one that is ready can be renamed")]
+    NotReady {
+        /// Which.
+        hostname: HostName,
+        /// Where it is in its life.
+        state: State,
+    },
     /// Another workflow is at work on it.
     #[error("the server {0} is being worked on: try again when it is at rest")]
     Busy(HostName),
+    /// Nothing is wrong with it.
+    #[error("the server {0} is ready, and nothing is wrong with it: there is nothing to try again")]
+    NothingToRetry(HostName),
     /// The inventory does not work.
     #[error(transparent)]
     Inventory(#[from] inventory::Error),

@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 
 use crate::server::Server;
 
-/// Creates and deletes servers. Every call may be repeated: a step that was interrupted is begun again.
+/// Creates and deletes servers. Every call may be repeated: a step that was interrupted is begun again, after
+/// [`status`](Self::status) was asked how far it had come. A server is told by its id, whatever it is called.
 pub trait Provider: Send + Sync {
     /// Refuses a request that [`create`](Self::create) could never fulfil.
     ///
@@ -36,16 +37,35 @@ pub trait Provider: Send + Sync {
 /// How far a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Not yet ready.
-    Pending,
+    /// The provider has no such server.
+    Absent,
+    /// Not yet ready; what it waits for, for people, or nothing.
+    Pending(String),
     /// Ready, at these addresses.
     Ready(Vec<IpAddr>),
 }
 
 /// Why a provider did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(pub String);
+#[error("{message}")]
+pub struct Error {
+    /// For people.
+    pub message: String,
+    /// Whether the same call can succeed later, so that it is repeated.
+    pub may_pass: bool,
+}
+
+impl Error {
+    /// Repeating the call is of no use.
+    pub fn lasting(message: impl Into<String>) -> Self {
+        Self { message: message.into(), may_pass: false }
+    }
+
+    /// The same call can succeed later.
+    pub fn passing(message: impl Into<String>) -> Self {
+        Self { message: message.into(), may_pass: true }
+    }
+}
 
 /// The provider that the configuration names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,9 +115,8 @@ struct Static;
 impl Provider for Static {
     fn check(&self, addresses: &[IpAddr]) -> Result<(), Error> {
         if addresses.is_empty() {
-            return Err(Error(
-                "the static provider cannot know a server's addresses: give at least one, as --ip or in \"addresses\""
-                    .to_owned(),
+            return Err(Error::lasting(
+                "the static provider cannot know a server's addresses: give at least one, as --ip or in \"addresses\"",
             ));
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::desired::Desired;
 use crate::dns::{self, ConnectError, Dns};
 use crate::inventory::{Database, OpenError};
-use crate::lifecycle::{Lifecycle, Policy};
+use crate::lifecycle::{Keeper, Lifecycle, Policy};
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::zones;
@@ -34,8 +34,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Running {
     address: SocketAddr,
     lifecycle: Lifecycle,
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
+    background: JoinHandle<()>,
     data_dir: PathBuf,
 }
 
@@ -57,7 +58,6 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let instance = Uuid::now_v7();
     let provider = config.provider.provider();
     let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config));
-    report_interrupted(&lifecycle).await;
     let service = Service {
         registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
         desired: Desired::new(Arc::clone(&dns), config.dns.ttl, config.dns.zones.iter().map(Name::as_str))
@@ -66,18 +66,17 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         dns,
         instance,
     };
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, api::router(service)).with_graceful_shutdown(async {
-        // A sender that is gone means the same as a message.
-        let _ = stopped.await;
-    });
+    let stop = watch::Sender::new(false);
+    let serving = axum::serve(listener, api::router(service)).with_graceful_shutdown(told(&stop));
     let server = tokio::spawn(serving.into_future());
+    let keeper = Keeper::new(&lifecycle, config.workflow.in_flight);
+    let background = tokio::spawn(keeper.run(told(&stop), STOP_WITHIN));
 
     // Only now: who reads it finds somebody who answers.
     let holder = Holder { url: format!("http://{address}"), instance };
     holder.write(&config.data_dir).map_err(|source| Error::Announce { directory: config.data_dir.clone(), source })?;
     tracing::info!(%address, "listening");
-    Ok(Running { address, lifecycle, stop, server, data_dir: config.data_dir.clone() })
+    Ok(Running { address, lifecycle, stop, server, background, data_dir: config.data_dir.clone() })
 }
 
 impl Running {
@@ -97,10 +96,9 @@ impl Running {
     ///
     /// Serving had failed.
     pub async fn stop(self) -> std::io::Result<()> {
-        let Self { lifecycle, stop, mut server, data_dir, .. } = self;
+        let Self { lifecycle, stop, mut server, background, data_dir, .. } = self;
         let deadline = Instant::now() + STOP_WITHIN;
-        // The receiver is gone only if serving has ended already.
-        let _ = stop.send(());
+        stop.send_replace(true);
         let ended = match tokio::time::timeout(STOP_WITHIN, &mut server).await {
             Ok(ended) => ended.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))),
             Err(_) => {
@@ -111,24 +109,21 @@ impl Running {
         while !lifecycle.is_idle() && Instant::now() < deadline {
             tokio::time::sleep(PAUSE).await;
         }
-        if !lifecycle.is_idle() {
-            tracing::warn!("stopped while workflows were at work; their servers say how far they came");
+        // It ends by itself within the same time; what it leaves, the next process goes on with.
+        if background.await.is_err() {
+            tracing::error!("the background work had broken off");
         }
         Holder::remove(&data_dir);
         ended
     }
 }
 
-/// Says which workflows an earlier process left unfinished.
-async fn report_interrupted(lifecycle: &Lifecycle) {
-    for server in lifecycle.list().await.unwrap_or_default() {
-        if !server.state.is_resting() {
-            tracing::warn!(
-                hostname = %server.hostname,
-                state = %server.state,
-                "its workflow was interrupted: delete the server, then create it again"
-            );
-        }
+/// Ends when the service is told to stop.
+fn told(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut stop = stop.subscribe();
+    async move {
+        // A sender that is gone means the same as a message.
+        let _ = stop.wait_for(|stop| *stop).await;
     }
 }
 

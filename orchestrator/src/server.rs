@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::name::HostName;
 use crate::outcome::Outcome;
+use crate::timestamp::Timestamp;
 
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +23,44 @@ pub struct Server {
     pub addresses: Vec<IpAddr>,
     /// Where it is in its life.
     pub state: State,
+    /// What somebody asked for last; the workflow sees to it.
+    #[serde(default)]
+    pub wanted: Wanted,
     /// Its records.
     pub dns: ServerDns,
     /// What is wrong with it and what to do; null: nothing.
     pub problem: Option<String>,
     /// What its workflow did, in order.
     pub steps: Vec<Step>,
+    /// How often the step that is due has been tried in vain.
+    #[serde(default)]
+    pub attempts: u32,
+    /// When the step that is due is tried again; null: at once.
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
+    /// Since when that step has been due; its deadline counts from here, over restarts.
+    #[serde(default)]
+    pub due_since: Option<Timestamp>,
+    /// Of a failed server: the state in which its workflow stopped, and from which a retry goes on.
+    #[serde(default)]
+    pub stopped_in: Option<State>,
+    /// Names that it had, under which records of it may still stand.
+    #[serde(default)]
+    pub former_hostnames: Vec<HostName>,
+    /// What tells the request that made it from others (`Idempotency-Key`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+/// What is to become of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wanted {
+    /// It is to be there.
+    #[default]
+    Present,
+    /// It is to go, whatever else it is in the middle of.
+    Deleted,
 }
 
 /// What became of a server's records.
@@ -97,14 +130,21 @@ impl fmt::Display for State {
 pub struct Step {
     /// `register`, say.
     pub name: String,
-    /// When it began (RFC 3339).
-    pub started_at: String,
+    /// When it began, for the first time.
+    pub started_at: Timestamp,
     /// How long it took; null: it has not ended.
     pub duration_ms: Option<u64>,
     /// How it ended.
     pub outcome: StepOutcome,
+    /// How often it was tried.
+    #[serde(default = "once")]
+    pub attempts: u32,
     /// What it did, for people.
     pub detail: String,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// How a step ended.
@@ -117,6 +157,8 @@ pub enum StepOutcome {
     Done,
     /// With a problem that did not stop the workflow.
     Problem,
+    /// With a problem that may pass: it is tried again.
+    Retrying,
     /// With a problem that did.
     Failed,
 }
@@ -130,9 +172,21 @@ impl Server {
             addresses,
             state: State::Creating,
             dns: ServerDns::default(),
+            wanted: Wanted::default(),
             problem: None,
             steps: Vec::new(),
+            attempts: 0,
+            retry_at: None,
+            due_since: None,
+            stopped_in: None,
+            former_hostnames: Vec::new(),
+            request: None,
         }
+    }
+
+    /// Whether it is as it was wanted, or waits for somebody: no step is due.
+    pub fn is_at_rest(&self) -> bool {
+        matches!((self.state, self.wanted), (State::Ready, Wanted::Present) | (State::Failed, _))
     }
 
     /// Adds a problem to those that there are.
@@ -150,22 +204,55 @@ impl Server {
     pub(crate) fn has_begun(&self, step: &str) -> bool {
         self.steps.iter().any(|begun| begun.name == step)
     }
+
+    /// Enters a state: its step is due from now on, and has not been tried.
+    pub(crate) fn enter(&mut self, state: State) {
+        self.state = state;
+        self.attempts = 0;
+        self.retry_at = None;
+        self.due_since = Some(Timestamp::now());
+    }
+
+    /// Records that a step begins. A step that is tried again stays one step.
+    pub(crate) fn begin(&mut self, name: &str) {
+        let again = |step: &&mut Step| step.name == name && step.is_open();
+        if let Some(step) = self.steps.last_mut().filter(again) {
+            step.attempts = step.attempts.saturating_add(1);
+            step.outcome = StepOutcome::Running;
+            step.duration_ms = None;
+        } else {
+            self.steps.push(Step::begin(name));
+        }
+    }
+
+    /// Records how the step that was begun last ended.
+    pub(crate) fn end(&mut self, took: Duration, outcome: StepOutcome, detail: String) {
+        if let Some(step) = self.steps.last_mut() {
+            step.end(took, outcome, detail);
+        }
+    }
 }
 
 impl Step {
     /// A step that begins now.
-    pub(crate) fn begin(name: &str) -> Self {
+    fn begin(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            started_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            started_at: Timestamp::now(),
             duration_ms: None,
             outcome: StepOutcome::Running,
+            attempts: 1,
             detail: String::new(),
         }
     }
 
+    /// Whether it has not ended: it runs, was broken off, or is to be tried again.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.outcome, StepOutcome::Running | StepOutcome::Retrying)
+    }
+
     /// Records how it ended.
-    pub(crate) fn end(&mut self, took: Duration, outcome: StepOutcome, detail: String) {
+    fn end(&mut self, took: Duration, outcome: StepOutcome, detail: String) {
         self.duration_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         self.outcome = outcome;
         self.detail = detail;

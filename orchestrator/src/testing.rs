@@ -10,9 +10,11 @@ use dns_manager_host::contract::{
 };
 use dns_manager_host::{Call, Error};
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::dns::Dns;
-use crate::inventory::{self, Inventory};
+use crate::inventory::{self, Claim, Claims, Inventory, Renamed, Stored, Written};
 use crate::name::HostName;
 use crate::record::value;
 use crate::server::Server;
@@ -234,8 +236,10 @@ fn verification(expectation: Expectation, verdict: Verdict) -> Verification {
 /// An inventory in memory that notes every state that was written.
 #[derive(Default)]
 pub(crate) struct FakeInventory {
-    servers: Mutex<BTreeMap<HostName, Server>>,
+    servers: Mutex<BTreeMap<HostName, Stored>>,
     written: Mutex<Vec<String>>,
+    claims: Claims,
+    changes: watch::Sender<u64>,
 }
 
 impl FakeInventory {
@@ -244,46 +248,102 @@ impl FakeInventory {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn servers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostName, Server>> {
+    fn servers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostName, Stored>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, server: &Server) {
+    /// Writes a server, notes it, and says at which revision.
+    fn put(&self, servers: &mut BTreeMap<HostName, Stored>, server: &Server) -> u64 {
         let step = server.steps.last().map(|step| format!(" {} {:?}", step.name, step.outcome)).unwrap_or_default();
         let line = format!("{}{step}", server.state);
         self.written.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.changes.send_modify(|count| *count += 1);
+        let revision = *self.changes.borrow();
+        servers.insert(server.hostname.clone(), Stored { server: server.clone(), revision });
+        revision
     }
 }
 
+/// Whether a server is at the revision at which it was read.
+fn is_at(servers: &BTreeMap<HostName, Stored>, hostname: &HostName, revision: u64) -> bool {
+    servers.get(hostname).is_some_and(|stored| stored.revision == revision)
+}
+
 impl Inventory for FakeInventory {
-    fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<bool, inventory::Error>> {
+    fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<Option<u64>, inventory::Error>> {
         let mut servers = self.servers();
         let is_new = !servers.contains_key(&server.hostname);
-        if is_new {
-            self.note(server);
-            servers.insert(server.hostname.clone(), server.clone());
-        }
-        Box::pin(async move { Ok(is_new) })
+        let inserted = is_new.then(|| self.put(&mut servers, server));
+        Box::pin(async move { Ok(inserted) })
     }
 
-    fn update<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<(), inventory::Error>> {
-        self.note(server);
-        self.servers().insert(server.hostname.clone(), server.clone());
-        Box::pin(async { Ok(()) })
+    fn update<'a>(
+        &'a self,
+        server: &'a Server,
+        revision: u64,
+        claim: Option<&'a Claim>,
+    ) -> BoxFuture<'a, Result<Written, inventory::Error>> {
+        let mut servers = self.servers();
+        let written = if claim.is_some_and(Claim::is_lost) {
+            Written::ClaimLost
+        } else if is_at(&servers, &server.hostname, revision) {
+            Written::At(self.put(&mut servers, server))
+        } else {
+            Written::Changed
+        };
+        Box::pin(async move { Ok(written) })
     }
 
-    fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Server>, inventory::Error>> {
+    fn rename<'a>(
+        &'a self,
+        from: &'a HostName,
+        server: &'a Server,
+        revision: u64,
+    ) -> BoxFuture<'a, Result<Renamed, inventory::Error>> {
+        let mut servers = self.servers();
+        let renamed = if !is_at(&servers, from, revision) {
+            Renamed::Changed
+        } else if servers.contains_key(&server.hostname) {
+            Renamed::Taken
+        } else {
+            servers.remove(from);
+            Renamed::At(self.put(&mut servers, server))
+        };
+        Box::pin(async move { Ok(renamed) })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        hostname: &'a HostName,
+        revision: u64,
+        _: Option<&'a Claim>,
+    ) -> BoxFuture<'a, Result<Written, inventory::Error>> {
+        let mut servers = self.servers();
+        let written = if is_at(&servers, hostname, revision) {
+            servers.remove(hostname);
+            self.changes.send_modify(|count| *count += 1);
+            Written::At(revision)
+        } else {
+            Written::Changed
+        };
+        Box::pin(async move { Ok(written) })
+    }
+
+    fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Stored>, inventory::Error>> {
         let found = self.servers().get(hostname).cloned();
         Box::pin(async { Ok(found) })
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Server>, inventory::Error>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, inventory::Error>> {
         let servers = self.servers().values().cloned().collect();
         Box::pin(async { Ok(servers) })
     }
 
-    fn remove<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<(), inventory::Error>> {
-        self.servers().remove(hostname);
-        Box::pin(async { Ok(()) })
+    fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, inventory::Error>> {
+        Box::pin(async move { Ok(self.claims.claim(server)) })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }

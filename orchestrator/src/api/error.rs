@@ -205,6 +205,9 @@ impl From<lifecycle::Error> for Failure {
             lifecycle::Error::Exists(_) => Self::new(StatusCode::CONFLICT, "exists", message),
             lifecycle::Error::NotFound(_) => Self::not_found(message),
             lifecycle::Error::Busy(_) => Self::new(StatusCode::CONFLICT, "busy", message),
+            lifecycle::Error::NotReady { .. } => Self::new(StatusCode::CONFLICT, "not-ready-to-rename", message),
+            lifecycle::Error::NothingToRetry(_) => Self::new(StatusCode::CONFLICT, "nothing-to-retry", message),
+            lifecycle::Error::Changed { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "changed", message),
             lifecycle::Error::Inventory(error) => error.into(),
         }
     }

@@ -17,7 +17,8 @@ type Hostname = Result<Path<String>, PathRejection>;
 
 pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Server>>, Failure> {
     Parameters::new(query, &[])?;
-    Ok(Success::ok(service.lifecycle.list().await?))
+    let servers = service.lifecycle.list().await?;
+    Ok(Success::ok(servers.into_iter().map(|stored| stored.server).collect()))
 }
 
 pub(super) async fn show(
@@ -27,7 +28,7 @@ pub(super) async fn show(
 ) -> Result<Success<Server>, Failure> {
     let hostname = request::path(path)?;
     Parameters::new(query, &[])?;
-    Ok(Success::ok(service.lifecycle.find(&hostname).await?))
+    Ok(Success::ok(service.lifecycle.find(&hostname).await?.server))
 }
 
 #[derive(Deserialize)]
@@ -46,7 +47,7 @@ pub(super) async fn create(
     let wait = Parameters::new(query, &["wait"])?.wait()?;
     let NewServer { hostname, addresses } = request::required_body(request).await?;
     let addresses = addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
-    let workflow = service.lifecycle.create(&hostname, &addresses).await?;
+    let workflow = service.lifecycle.create(&hostname, &addresses, None).await?;
     run(&service.lifecycle, workflow, wait).await
 }
 
@@ -57,7 +58,7 @@ pub(super) async fn delete(
 ) -> Result<Success<Server>, Failure> {
     let hostname = request::path(path)?;
     let wait = Parameters::new(query, &["wait"])?.wait()?;
-    let workflow = service.lifecycle.delete(&hostname).await?;
+    let workflow = service.lifecycle.delete(&hostname, None).await?;
     run(&service.lifecycle, workflow, wait).await
 }
 
@@ -67,7 +68,7 @@ async fn run(lifecycle: &Lifecycle, workflow: Workflow, wait: Option<Duration>) 
     let hostname = accepted.hostname.to_string();
     let running = tokio::spawn(async move {
         let hostname = workflow.server().hostname.to_string();
-        let ended = workflow.run(|step| tracing::info!(hostname, "{step}")).await;
+        let ended = workflow.run(|_| {}).await;
         if let Err(error) = &ended {
             tracing::error!(hostname, "the workflow broke off: {}", crate::error_chain(error));
         }
@@ -75,7 +76,10 @@ async fn run(lifecycle: &Lifecycle, workflow: Workflow, wait: Option<Duration>) 
     });
     let Some(wait) = wait else { return Ok(Success::accepted(accepted)) };
     match tokio::time::timeout(wait, running).await {
-        Err(_) => Ok(Success::accepted(lifecycle.find(&hostname).await.unwrap_or(accepted))),
+        Err(_) => {
+            let found = lifecycle.find(&hostname).await;
+            Ok(Success::accepted(found.map_or(accepted, |stored| stored.server)))
+        }
         Ok(Ok(ended)) => finished(ended?),
         Ok(Err(panicked)) => Err(Failure::internal(panicked.to_string())),
     }

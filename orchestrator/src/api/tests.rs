@@ -30,6 +30,7 @@ impl Api {
             ttl,
             verify_timeout: Duration::from_secs(1),
             ready_timeout: Duration::from_secs(1),
+            retry_for: Duration::ZERO,
             domain: None,
             suggested_domain: "example.com".to_owned(),
         };

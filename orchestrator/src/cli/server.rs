@@ -79,7 +79,7 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             if config.dns.auto_register {
                 zone::require(&config, &*dns, console).await?;
             }
-            let server = follow(lifecycle.create(&hostname, &addresses).await?, console).await?;
+            let server = follow(lifecycle.create(&hostname, &addresses, None).await?, console).await?;
             ended(&server, console)
         }
         (Command::Create { hostname, addresses }, Access::Through(remote)) => {
@@ -92,7 +92,7 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             let lifecycle = lifecycle(&config, Arc::clone(&dns), database);
             lifecycle.find(&hostname).await?;
             zone::look(&config, &*dns, console).await;
-            let server = follow(lifecycle.delete(&hostname).await?, console).await?;
+            let server = follow(lifecycle.delete(&hostname, None).await?, console).await?;
             ended(&server, console)
         }
         (Command::Delete { hostname }, Access::Through(remote)) => {
@@ -100,12 +100,15 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             let server = remote.delete(&hostname, observe).await?;
             ended(&server, console)
         }
-        (Command::List, Access::Alone(database)) => listed(&database.list().await?, console),
+        (Command::List, Access::Alone(database)) => {
+            let servers: Vec<_> = database.list().await?.into_iter().map(|stored| stored.server).collect();
+            listed(&servers, console)
+        }
         (Command::List, Access::Through(remote)) => listed(&remote.list().await?, console),
         (Command::Show { hostname }, Access::Alone(database)) => {
             let hostname = Policy::of(&config).hostname(&hostname)?;
             let found = database.find(&hostname).await?.ok_or(LifecycleError::NotFound(hostname))?;
-            shown(&found, console)
+            shown(&found.server, console)
         }
         (Command::Show { hostname }, Access::Through(remote)) => shown(&remote.find_server(&hostname).await?, console),
     }
@@ -136,7 +139,7 @@ async fn open(data_dir: &Path) -> Result<Access, Failure> {
 }
 
 fn lifecycle(config: &Config, dns: Arc<DnsManager>, database: Database) -> Lifecycle {
-    Lifecycle::new(dns, config.provider.provider(), Arc::new(database), Policy::of(config))
+    Lifecycle::new(dns, config.provider.provider(), Arc::new(database), Policy::of(config).for_a_command())
 }
 
 /// Runs a workflow and shows each step as it ends.

@@ -55,9 +55,16 @@ pub(super) const USERNAME: Key = text("orchestrator.dns.credentials.username", F
 pub(super) const PASSWORD_FILE: Key = file("orchestrator.dns.credentials.password_file");
 pub(super) const PASSWORD_ENV: Key = text("orchestrator.dns.credentials.password_env", Fallback::Absent);
 pub(super) const PROVIDER_KIND: Key = text("orchestrator.provider.kind", Fallback::Text("static"));
+pub(super) const READY_TIMEOUT: Key = text("orchestrator.workflow.ready_timeout", Fallback::Text("5m"));
+pub(super) const RETRY_FOR: Key = text("orchestrator.workflow.retry_for", Fallback::Text("10m"));
+pub(super) const IN_FLIGHT: Key =
+    Key { path: "orchestrator.workflow.in_flight", kind: Kind::Number, fallback: Fallback::Number(32) };
+pub(super) const RECONCILE_EVERY: Key = text("orchestrator.reconcile.every", Fallback::Text("5m"));
+pub(super) const RECONCILE_PUT_BACK: Key =
+    Key { path: "orchestrator.reconcile.put_back", kind: Kind::Switch, fallback: Fallback::Switch(false) };
 
 /// Every key, in the order in which people are shown them.
-pub(super) const KEYS: [&Key; 21] = [
+pub(super) const KEYS: &[&Key] = &[
     &LISTEN,
     &DATA_DIR,
     &DOMAIN,
@@ -79,10 +86,15 @@ pub(super) const KEYS: [&Key; 21] = [
     &PASSWORD_FILE,
     &PASSWORD_ENV,
     &PROVIDER_KIND,
+    &READY_TIMEOUT,
+    &RETRY_FOR,
+    &IN_FLIGHT,
+    &RECONCILE_EVERY,
+    &RECONCILE_PUT_BACK,
 ];
 
 /// The tables that hold them.
-const TABLES: [&str; 7] = [
+const TABLES: &[&str] = &[
     "orchestrator",
     "orchestrator.dns",
     "orchestrator.dns.tls",
@@ -90,6 +102,8 @@ const TABLES: [&str; 7] = [
     SETTINGS,
     "orchestrator.provider",
     "orchestrator.embedded",
+    "orchestrator.workflow",
+    "orchestrator.reconcile",
 ];
 
 /// The table whose keys are free: each is handed to the plugin as it is.
@@ -105,7 +119,7 @@ const fn file(path: &'static str) -> Key {
 
 /// The key of this path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
-    KEYS.into_iter().find(|key| key.path == path)
+    KEYS.iter().copied().find(|key| key.path == path)
 }
 
 /// Whether `path` is a table that holds keys.
@@ -115,12 +129,12 @@ pub(super) fn is_table(path: &str) -> bool {
 
 /// The known key that somebody who wrote `path` most likely meant.
 pub(super) fn nearest(path: &str) -> &'static str {
-    nearest_of(path, KEYS.into_iter().map(|key| key.path))
+    nearest_of(path, KEYS.iter().map(|key| key.path))
 }
 
 /// The known table that somebody who wrote `path` most likely meant.
 pub(super) fn nearest_table(path: &str) -> &'static str {
-    nearest_of(path, TABLES.into_iter())
+    nearest_of(path, TABLES.iter().copied())
 }
 
 /// One of the right name in the wrong table comes before one with a similar spelling.

@@ -1,6 +1,7 @@
 //! From a value as it was written to what it means; each function is one rule, and its error says what to write instead.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -134,16 +135,30 @@ pub(super) fn skydns_path(value: &Value) -> Result<String, String> {
 }
 
 pub(super) fn verify_timeout(value: &Value) -> Result<Duration, String> {
+    duration(value, "40s", MAX_VERIFY_TIMEOUT)
+}
+
+/// A duration of 1 ms or more, and of `most` at most.
+pub(super) fn duration(value: &Value, example: &str, most: Duration) -> Result<Duration, String> {
     if let Value::Number(number) = value {
         return Err(format!("{number} has no unit: write \"{number}s\""));
     }
     let text = text(value)?;
-    let wrong = |why: String| format!("\"{text}\" {why}: write \"40s\", say");
-    let timeout = humantime::parse_duration(&text).map_err(|error| wrong(format!("is not a duration ({error})")))?;
-    if timeout.is_zero() || timeout > MAX_VERIFY_TIMEOUT {
-        return Err(wrong("is out of range, which is 1ms to 1h".to_owned()));
+    let wrong = |why: String| format!("\"{text}\" {why}: write \"{example}\", say");
+    let duration = humantime::parse_duration(&text).map_err(|error| wrong(format!("is not a duration ({error})")))?;
+    if duration.is_zero() || duration > most {
+        return Err(wrong(format!("is out of range, which is 1ms to {}", humantime::format_duration(most))));
     }
-    Ok(timeout)
+    Ok(duration)
+}
+
+/// A whole number in a range.
+pub(super) fn number(value: &Value, range: RangeInclusive<usize>) -> Result<usize, String> {
+    let Value::Number(number) = value else { return Err(format!("{value} is not a whole number")) };
+    usize::try_from(*number)
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("{number} is out of range, which is {} to {}", range.start(), range.end()))
 }
 
 pub(super) fn provider_kind(value: &Value) -> Result<provider::Kind, String> {

@@ -5,21 +5,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use redb::{DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use tokio::sync::watch;
+use uuid::Uuid;
 
-use super::{Error, Inventory};
+use super::{Claim, Claims, Error, Inventory, Renamed, Stored, Written};
 use crate::name::HostName;
 use crate::server::Server;
 
 /// Host name -> the server in JSON.
 const SERVERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("servers");
+/// Host name -> the revision at which it was written; the greatest so far is under no name. A server without one was
+/// written before there were any, and is at 0.
+const REVISIONS: TableDefinition<'_, &str, u64> = TableDefinition::new("revisions");
+const LATEST: &str = "";
 const FILE: &str = "inventory.redb";
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// The inventory of one `data_dir`, held by this process alone.
 #[derive(Clone)]
-pub struct Database(Arc<redb::Database>);
+pub struct Database {
+    file: Arc<redb::Database>,
+    claims: Claims,
+    changes: watch::Sender<u64>,
+}
 
 /// Why a database was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -46,94 +56,187 @@ impl Database {
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |source: Source| OpenError::Unusable { directory: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(|error| unusable(error.into()))?;
-        let database = match crate::database::open(&directory.join(FILE)) {
-            Ok(database) => database,
+        let file = match crate::database::open(&directory.join(FILE)) {
+            Ok(file) => file,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::Held(directory.to_owned())),
             Err(error) => return Err(unusable(error.into())),
         };
-        make_table(&database).map_err(unusable)?;
-        Ok(Self(Arc::new(database)))
+        make_tables(&file).map_err(unusable)?;
+        Ok(Self { file: Arc::new(file), claims: Claims::default(), changes: watch::channel(0).0 })
     }
 
-    /// Runs blocking work, which waits for the disk, beside the executor.
-    fn run<T: Send + 'static>(
+    fn read<T: Send + 'static>(
         &self,
-        action: &'static str,
-        work: impl FnOnce(&redb::Database) -> Result<T, Source> + Send + 'static,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, Source> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, Error>> {
-        let database = Arc::clone(&self.0);
-        Box::pin(async move {
-            tokio::task::spawn_blocking(move || work(&database))
-                .await
-                .unwrap_or_else(|panicked| Err(panicked.into()))
-                .map_err(|source| Error { action, source })
-        })
+        let file = Arc::clone(&self.file);
+        blocking("read", move || work(&file.begin_read()?))
     }
 
-    fn write(&self, server: &Server, only_new: bool) -> BoxFuture<'static, Result<bool, Error>> {
-        let server = server.clone();
-        self.run("written", move |database| {
-            let text = serde_json::to_vec(&server)?;
-            let transaction = database.begin_write()?;
-            let is_written = {
-                let mut table = transaction.open_table(SERVERS)?;
-                let is_there = table.get(server.hostname.as_str())?.is_some();
-                if !(only_new && is_there) {
-                    table.insert(server.hostname.as_str(), text.as_slice())?;
-                }
-                !(only_new && is_there)
-            };
-            transaction.commit()?;
-            Ok(is_written)
+    /// Writes what `work` returns to be written, or nothing.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<(T, bool), Source> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, Error>> {
+        let (file, changes) = (Arc::clone(&self.file), self.changes.clone());
+        blocking("written", move || {
+            let transaction = file.begin_write()?;
+            let (result, has_written) = work(&transaction)?;
+            if has_written {
+                transaction.commit()?;
+                changes.send_modify(|count| *count += 1);
+            } else {
+                transaction.abort()?;
+            }
+            Ok(result)
         })
     }
 }
 
+/// Runs work that waits for the disk beside the executor.
+fn blocking<T: Send + 'static>(
+    action: &'static str,
+    work: impl FnOnce() -> Result<T, Source> + Send + 'static,
+) -> BoxFuture<'static, Result<T, Error>> {
+    Box::pin(async move {
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|panicked| Err(panicked.into()))
+            .map_err(|source| Error { action, source })
+    })
+}
+
+/// The revision of a server that is there.
+fn revision(transaction: &WriteTransaction, hostname: &str) -> Result<Option<u64>, Source> {
+    if transaction.open_table(SERVERS)?.get(hostname)?.is_none() {
+        return Ok(None);
+    }
+    let revision = transaction.open_table(REVISIONS)?.get(hostname)?.map(|revision| revision.value());
+    Ok(Some(revision.unwrap_or_default()))
+}
+
+fn put(transaction: &WriteTransaction, server: &Server) -> Result<u64, Source> {
+    let text = serde_json::to_vec(server)?;
+    transaction.open_table(SERVERS)?.insert(server.hostname.as_str(), text.as_slice())?;
+    let mut revisions = transaction.open_table(REVISIONS)?;
+    let next = revisions.get(LATEST)?.map(|latest| latest.value()).unwrap_or_default() + 1;
+    revisions.insert(LATEST, next)?;
+    revisions.insert(server.hostname.as_str(), next)?;
+    Ok(next)
+}
+
+fn take_out(transaction: &WriteTransaction, hostname: &str) -> Result<(), Source> {
+    transaction.open_table(SERVERS)?.remove(hostname)?;
+    transaction.open_table(REVISIONS)?.remove(hostname)?;
+    Ok(())
+}
+
 impl Inventory for Database {
-    fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<bool, Error>> {
-        self.write(server, true)
-    }
-
-    fn update<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<(), Error>> {
-        let written = self.write(server, false);
-        Box::pin(async { written.await.map(|_| ()) })
-    }
-
-    fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Server>, Error>> {
-        let hostname = hostname.clone();
-        self.run("read", move |database| {
-            let table = database.begin_read()?.open_table(SERVERS)?;
-            let found = table.get(hostname.as_str())?;
-            Ok(found.map(|text| serde_json::from_slice(text.value())).transpose()?)
-        })
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Server>, Error>> {
-        self.run("read", |database| {
-            let table = database.begin_read()?.open_table(SERVERS)?;
-            let mut servers = Vec::new();
-            for entry in table.iter()? {
-                servers.push(serde_json::from_slice(entry?.1.value())?);
+    fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<Option<u64>, Error>> {
+        let server = server.clone();
+        self.write(move |transaction| {
+            if revision(transaction, server.hostname.as_str())?.is_some() {
+                return Ok((None, false));
             }
-            Ok(servers)
+            Ok((Some(put(transaction, &server)?), true))
         })
     }
 
-    fn remove<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<(), Error>> {
-        let hostname = hostname.clone();
-        self.run("written", move |database| {
-            let transaction = database.begin_write()?;
-            transaction.open_table(SERVERS)?.remove(hostname.as_str())?;
-            transaction.commit()?;
-            Ok(())
+    fn update<'a>(
+        &'a self,
+        server: &'a Server,
+        read_at: u64,
+        claim: Option<&'a Claim>,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        if claim.is_some_and(Claim::is_lost) {
+            return Box::pin(async { Ok(Written::ClaimLost) });
+        }
+        let server = server.clone();
+        self.write(move |transaction| {
+            if revision(transaction, server.hostname.as_str())? != Some(read_at) {
+                return Ok((Written::Changed, false));
+            }
+            Ok((Written::At(put(transaction, &server)?), true))
         })
+    }
+
+    fn rename<'a>(
+        &'a self,
+        from: &'a HostName,
+        server: &'a Server,
+        read_at: u64,
+    ) -> BoxFuture<'a, Result<Renamed, Error>> {
+        let (from, server) = (from.clone(), server.clone());
+        self.write(move |transaction| {
+            if revision(transaction, from.as_str())? != Some(read_at) {
+                return Ok((Renamed::Changed, false));
+            }
+            if revision(transaction, server.hostname.as_str())?.is_some() {
+                return Ok((Renamed::Taken, false));
+            }
+            take_out(transaction, from.as_str())?;
+            Ok((Renamed::At(put(transaction, &server)?), true))
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        hostname: &'a HostName,
+        read_at: u64,
+        claim: Option<&'a Claim>,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        if claim.is_some_and(Claim::is_lost) {
+            return Box::pin(async { Ok(Written::ClaimLost) });
+        }
+        let hostname = hostname.clone();
+        self.write(move |transaction| {
+            if revision(transaction, hostname.as_str())? != Some(read_at) {
+                return Ok((Written::Changed, false));
+            }
+            take_out(transaction, hostname.as_str())?;
+            Ok((Written::At(read_at), true))
+        })
+    }
+
+    fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Stored>, Error>> {
+        let hostname = hostname.clone();
+        self.read(move |transaction| {
+            let servers = transaction.open_table(SERVERS)?;
+            let Some(text) = servers.get(hostname.as_str())? else { return Ok(None) };
+            let revision = transaction.open_table(REVISIONS)?.get(hostname.as_str())?;
+            let revision = revision.map(|revision| revision.value()).unwrap_or_default();
+            Ok(Some(Stored { server: serde_json::from_slice(text.value())?, revision }))
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+        self.read(|transaction| {
+            let servers = transaction.open_table(SERVERS)?;
+            let revisions = transaction.open_table(REVISIONS)?;
+            let mut all = Vec::new();
+            for entry in servers.iter()? {
+                let (hostname, text) = entry?;
+                let revision = revisions.get(hostname.value())?.map(|revision| revision.value()).unwrap_or_default();
+                all.push(Stored { server: serde_json::from_slice(text.value())?, revision });
+            }
+            Ok(all)
+        })
+    }
+
+    fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, Error>> {
+        Box::pin(async move { Ok(self.claims.claim(server)) })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }
 
 /// Reading a table that nobody has made yet is an error.
-fn make_table(database: &redb::Database) -> Result<(), Source> {
-    let transaction = database.begin_write()?;
+fn make_tables(file: &redb::Database) -> Result<(), Source> {
+    let transaction = file.begin_write()?;
     transaction.open_table(SERVERS)?;
+    transaction.open_table(REVISIONS)?;
     transaction.commit()?;
     Ok(())
 }
@@ -151,19 +254,22 @@ mod tests {
     async fn a_server_is_there_after_the_database_was_closed() {
         let directory = tempfile::tempdir().unwrap();
         let mut server = server("web-01.example.com");
-        {
+        let written = {
             let inventory = Database::open(directory.path()).unwrap();
-            assert!(inventory.insert(&server).await.unwrap());
+            let first = inventory.insert(&server).await.unwrap().unwrap();
             server.state = State::Ready;
-            inventory.update(&server).await.unwrap();
-        }
+            let Written::At(second) = inventory.update(&server, first, None).await.unwrap() else { panic!() };
+            assert!(second > first);
+            second
+        };
 
         let inventory = Database::open(directory.path()).unwrap();
-        assert_eq!(inventory.find(&server.hostname).await.unwrap(), Some(server.clone()));
-        assert_eq!(inventory.list().await.unwrap(), [server.clone()]);
+        let stored = Stored { server: server.clone(), revision: written };
+        assert_eq!(inventory.find(&server.hostname).await.unwrap(), Some(stored.clone()));
+        assert_eq!(inventory.list().await.unwrap(), [stored]);
 
-        inventory.remove(&server.hostname).await.unwrap();
-        inventory.remove(&server.hostname).await.unwrap();
+        assert_eq!(inventory.remove(&server.hostname, written, None).await.unwrap(), Written::At(written));
+        assert_eq!(inventory.remove(&server.hostname, written, None).await.unwrap(), Written::Changed);
         assert_eq!(inventory.list().await.unwrap(), []);
     }
 
@@ -173,10 +279,50 @@ mod tests {
         let inventory = Database::open(directory.path()).unwrap();
         let first = server("web-01.example.com");
 
-        assert!(inventory.insert(&first).await.unwrap());
-        assert!(!inventory.insert(&server("web-01.example.com")).await.unwrap());
+        assert!(inventory.insert(&first).await.unwrap().is_some());
+        assert!(inventory.insert(&server("web-01.example.com")).await.unwrap().is_none());
 
-        assert_eq!(inventory.find(&first.hostname).await.unwrap().unwrap().id, first.id);
+        assert_eq!(inventory.find(&first.hostname).await.unwrap().unwrap().server.id, first.id);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_in_between_is_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let inventory = Database::open(directory.path()).unwrap();
+        let mut server = server("web-01.example.com");
+        let read_at = inventory.insert(&server).await.unwrap().unwrap();
+        server.state = State::Ready;
+        inventory.update(&server, read_at, None).await.unwrap();
+        let mut changes = inventory.changes();
+        changes.mark_unchanged();
+
+        server.state = State::Failed;
+        assert_eq!(inventory.update(&server, read_at, None).await.unwrap(), Written::Changed);
+        assert_eq!(inventory.remove(&server.hostname, read_at, None).await.unwrap(), Written::Changed);
+
+        let kept = inventory.find(&server.hostname).await.unwrap().unwrap();
+        assert_eq!(kept.server.state, State::Ready);
+        assert!(!changes.has_changed().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_renamed_server_has_its_new_name_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let inventory = Database::open(directory.path()).unwrap();
+        let mut server = server("web-01.example.com");
+        let old = server.hostname.clone();
+        let read_at = inventory.insert(&server).await.unwrap().unwrap();
+        let other = self::server("web-02.example.com");
+        inventory.insert(&other).await.unwrap();
+
+        server.hostname = other.hostname.clone();
+        assert_eq!(inventory.rename(&old, &server, read_at).await.unwrap(), Renamed::Taken);
+        server.hostname = "web-03.example.com".parse().unwrap();
+        assert!(matches!(inventory.rename(&old, &server, read_at).await.unwrap(), Renamed::At(_)));
+        assert_eq!(inventory.rename(&old, &server, read_at).await.unwrap(), Renamed::Changed);
+
+        let names: Vec<_> = inventory.list().await.unwrap().into_iter().map(|stored| stored.server.hostname).collect();
+        assert_eq!(names, [other.hostname, server.hostname]);
     }
 
     #[test]

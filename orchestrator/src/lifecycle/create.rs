@@ -8,49 +8,84 @@ use std::time::{Duration, Instant};
 
 use dns_manager_host::contract::{Action, Change, Expectation, Rdata, RecordSet};
 
-use super::{Acknowledged, Ended, Parts};
+use super::Parts;
+use super::delete;
+use super::step::{Acknowledged, Ended};
 use crate::dns;
 use crate::outcome::{Asked, Outcome, Status};
 use crate::pointer;
 use crate::provider;
 use crate::record::{RecordType, value};
 use crate::registry;
-use crate::server::{Server, State};
+use crate::server::{Server, State, StepOutcome};
+use crate::timestamp::Timestamp;
 use crate::verification::{Verdict, Verification};
 
-const DELETE_IT: &str = "find out why, then delete the server and create it again";
+/// What to do about a creation that stopped.
+const RETRY: &str = "put that right and run `dns-manager server retry`, or delete the server";
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How often a server that vanishes while it is waited for is created again.
+const MOST_CREATIONS: usize = 3;
 /// Beyond the wait itself, for reading what is stored and a last round of questions.
 const VERIFY_MARGIN: Duration = Duration::from_secs(10);
 
-pub(super) async fn create(parts: &Parts, server: &mut Server) -> Ended {
+/// Has the provider create it. Where an earlier try was broken off, the provider is asked first.
+pub(super) async fn create(parts: &Parts, server: &Server, is_in_doubt: bool) -> Ended {
+    if is_in_doubt {
+        match parts.provider.status(server).await {
+            Ok(provider::Status::Absent) => {}
+            Ok(provider::Status::Pending(_) | provider::Status::Ready(_)) => {
+                return Ended::done(State::Waiting, "the provider had it already");
+            }
+            Err(error) => {
+                return Ended::refused(&error, "the provider does not say how far it is", RETRY, State::Creating);
+            }
+        }
+    }
     match parts.provider.create(server).await {
         Ok(()) => Ended::done(State::Waiting, ""),
-        Err(error) => Ended::failed(server, format!("the provider did not create it: {error}"), DELETE_IT),
+        Err(error) => Ended::refused(&error, "the provider did not create it", RETRY, State::Creating),
     }
 }
 
 pub(super) async fn wait(parts: &Parts, server: &mut Server) -> Ended {
-    let deadline = Instant::now() + parts.policy.ready_timeout;
     let mut pause = FIRST_PAUSE;
     loop {
-        match parts.provider.status(server).await {
+        let waits_for = match parts.provider.status(server).await {
             Ok(provider::Status::Ready(addresses)) => {
                 server.addresses = addresses;
                 let next = if parts.policy.auto_register { State::Registering } else { State::Ready };
                 return Ended::done(next, "");
             }
-            Ok(provider::Status::Pending) if Instant::now() < deadline => {}
-            Ok(provider::Status::Pending) => {
-                let timeout = humantime::format_duration(parts.policy.ready_timeout);
-                return Ended::failed(server, format!("it was not ready within {timeout}"), DELETE_IT);
+            Ok(provider::Status::Pending(waits_for)) => waits_for,
+            Ok(provider::Status::Absent) => return vanished(server),
+            Err(error) if error.may_pass => error.to_string(),
+            Err(error) => {
+                return Ended::refused(&error, "the provider does not say how far it is", RETRY, State::Waiting);
             }
-            Err(error) => return Ended::failed(server, format!("the provider does not know it: {error}"), DELETE_IT),
+        };
+        // Counted from when it became due, whatever process waited then.
+        let waited = server.due_since.map(Timestamp::age).unwrap_or_default();
+        if waited > parts.policy.ready_timeout {
+            let timeout = humantime::format_duration(parts.policy.ready_timeout);
+            let because = if waits_for.is_empty() { String::new() } else { format!(": {waits_for}") };
+            let problem = format!("it was not ready within {timeout}{because}");
+            return Ended::Stopped { problem, remedy: RETRY, retry_from: State::Waiting };
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// The provider has no such server any more: its process ended, say, before the server was ready.
+fn vanished(server: &Server) -> Ended {
+    let problem = "the provider has no such server any more";
+    if server.steps.iter().filter(|step| step.name == "create").count() < MOST_CREATIONS {
+        let detail = format!("{problem}: it is created again");
+        return Ended::On { next: State::Creating, outcome: StepOutcome::Problem, detail };
+    }
+    Ended::Stopped { problem: problem.to_owned(), remedy: RETRY, retry_from: State::Creating }
 }
 
 /// Adds one record set per address family, each value carrying the server's id.
@@ -62,20 +97,45 @@ pub(super) async fn register(parts: &Parts, server: &mut Server, acknowledged: &
         Ok(answers) => asked.iter().zip(answers).flat_map(|(asked, answer)| asked.expand(answer)).collect(),
         Err(error) => asked.iter().flat_map(|asked| registry::broken(asked, error)).collect(),
     };
+    let mut is_done = server.dns.records.iter().all(|outcome| outcome.outcome.is_done());
+    // Its old names go when the new one stands, so that it can be reached by one of them at any time; before the PTRs,
+    // since an address has one.
+    if is_done && !server.former_hostnames.is_empty() {
+        is_done = remove_former(parts, server).await;
+    }
     if parts.policy.ptr
         && let Ok(answers) = &answered
     {
         acknowledged.pointers = pointer::follow(&*parts.dns, &changes, answers, &mut server.dns.records).await;
+        is_done = is_done && server.dns.records.iter().all(|outcome| outcome.outcome.is_done());
     }
     server.dns.verified = None;
 
     let next = if to_verify(server).is_empty() { State::Ready } else { State::Verifying };
     let detail = told(&server.dns.records);
-    if server.dns.records.iter().all(|outcome| outcome.outcome.is_done()) {
-        Ended::done(next, detail)
-    } else {
-        Ended::problem(server, next, detail)
+    if is_done { Ended::done(next, detail) } else { Ended::problem(server, next, detail) }
+}
+
+/// Removes what stands under names that the server had; whether all of it is gone.
+async fn remove_former(parts: &Parts, server: &mut Server) -> bool {
+    let hostname = server.hostname.to_string();
+    let points_to_it = |data: &Rdata| matches!(data, Rdata::Ptr(target) if value::name_text(target) == hostname);
+    let removed = delete::remove_records(parts, server, |entry| {
+        value::name_text(&entry.name) != hostname && !points_to_it(&entry.data)
+    })
+    .await;
+    let is_done = match &removed {
+        Ok(removed) => removed.iter().all(|outcome| outcome.outcome.is_done()),
+        Err(problem) => {
+            server.add_problem(&format!("records of its former name may be left: {problem}"));
+            false
+        }
+    };
+    if is_done {
+        server.former_hostnames.clear();
     }
+    server.dns.records.extend(removed.unwrap_or_default());
+    is_done
 }
 
 /// Asks the name servers for what is stored under the server's names, which includes what was just registered.

@@ -56,7 +56,8 @@ impl Local {
         }
         let mut listener = Listener { addresses: Vec::new(), tasks: Vec::new() };
         for socket in bind(server).await? {
-            let address = socket.local_addr().map_err(|error| Error(format!("its address is not known: {error}")))?;
+            let address =
+                socket.local_addr().map_err(|error| Error::passing(format!("its address is not known: {error}")))?;
             let greeting = format!("{} at {}\n", server.hostname, address.ip());
             listener.addresses.push(address.ip());
             listener.tasks.push(tokio::spawn(greet(socket, greeting)).abort_handle());
@@ -68,12 +69,12 @@ impl Local {
     async fn state(&self, server: &Server) -> Result<Status, Error> {
         let addresses = self.running().get(&server.id).map(|listener| listener.addresses.clone());
         let Some(addresses) = addresses else {
-            return Err(Error("it lived in a process that has ended".to_owned()));
+            return Ok(Status::Absent);
         };
         for address in &addresses {
             let connecting = TcpStream::connect((*address, PORT));
             if !matches!(tokio::time::timeout(CONNECT_WITHIN, connecting).await, Ok(Ok(_))) {
-                return Ok(Status::Pending);
+                return Ok(Status::Pending(format!("{} does not answer", SocketAddr::new(*address, PORT))));
             }
         }
         Ok(Status::Ready(addresses))
@@ -98,16 +99,24 @@ async fn bind(server: &Server) -> Result<Vec<TcpListener>, Error> {
             Err(error) => last = Some(not_bound(address, &error)),
         }
     }
-    Err(last.unwrap_or_else(|| Error("no address was tried".to_owned())))
+    Err(last.unwrap_or_else(|| Error::lasting("no address was tried")))
 }
 
 fn not_bound(address: IpAddr, error: &io::Error) -> Error {
-    let remedy = if error.kind() == io::ErrorKind::AddrNotAvailable {
-        format!("; give this machine the address first, such as `ifconfig lo0 alias {address}`, and name it with --ip")
-    } else {
-        String::new()
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            format!(
+                "; give this machine the address first, such as `ifconfig lo0 alias {address}`, and name it with --ip"
+            )
+        }
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "; another program listens on port {PORT} of this address or of all: `ss -ltnp 'sport = :{PORT}'` shows which"
+            )
+        }
+        _ => String::new(),
     };
-    Error(format!("listening on {} failed: {error}{remedy}", SocketAddr::new(address, PORT)))
+    Error::passing(format!("listening on {} failed: {error}{remedy}", SocketAddr::new(address, PORT)))
 }
 
 /// An address in 127.64.0.0/10, away from those that people give by hand, its last octet never 0 or 255.
@@ -139,7 +148,7 @@ async fn greet(socket: TcpListener, greeting: String) {
 impl Provider for Local {
     fn check(&self, addresses: &[IpAddr]) -> Result<(), Error> {
         match addresses.iter().find(|address| !address.is_loopback()) {
-            Some(address) => Err(Error(format!(
+            Some(address) => Err(Error::lasting(format!(
                 "the local provider listens on loopback, and {address} is no loopback address: leave addresses out, or \
                  give one such as 127.1.2.3"
             ))),
@@ -201,7 +210,7 @@ mod tests {
         for server in &servers {
             provider.stop(server).await.unwrap();
             provider.delete(server).await.unwrap();
-            assert!(provider.status(server).await.is_err());
+            assert_eq!(provider.status(server).await.unwrap(), Status::Absent);
         }
         // An aborted task lets go of its socket a moment later.
         while greeting(addresses[0]).await.is_ok() {
@@ -219,6 +228,6 @@ mod tests {
         assert_eq!(provider.status(&server).await.unwrap(), Status::Ready(vec![address]));
 
         let refused = provider.check(&["192.0.2.1".parse().unwrap()]).unwrap_err();
-        assert!(refused.0.contains("192.0.2.1 is no loopback address"), "{refused}");
+        assert!(refused.message.contains("192.0.2.1 is no loopback address"), "{refused}");
     }
 }
