@@ -60,7 +60,7 @@ pub(super) enum Command {
 }
 
 /// The way to the inventory.
-enum Access {
+pub(super) enum Access {
     Alone(Database),
     Through(Remote),
 }
@@ -115,7 +115,7 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
 }
 
 /// Takes the inventory, or finds the service that holds it; another command that holds it is waited for.
-async fn open(data_dir: &Path) -> Result<Access, Failure> {
+pub(super) async fn open(data_dir: &Path) -> Result<Access, Failure> {
     let deadline = Instant::now() + HELD_FOR;
     loop {
         let held = match Database::open(data_dir) {
@@ -136,6 +136,13 @@ async fn open(data_dir: &Path) -> Result<Access, Failure> {
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// What a command works with that holds the inventory.
+pub(super) async fn parts(config: &Config, database: Database) -> Result<(Arc<DnsManager>, Lifecycle), Failure> {
+    let dns = Arc::new(dns::connect(config).await?);
+    let lifecycle = lifecycle(config, Arc::clone(&dns), database);
+    Ok((dns, lifecycle))
 }
 
 fn lifecycle(config: &Config, dns: Arc<DnsManager>, database: Database) -> Lifecycle {
