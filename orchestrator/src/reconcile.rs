@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dns_manager_host::Error as DnsError;
-use dns_manager_host::contract::{Action, Change, Filter, Selector};
+use dns_manager_host::contract::{Action, Change, Entry, Filter, Page, Selector};
 
 pub use keeper::keep;
 use report::Mend;
@@ -27,7 +27,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::name::Name;
 use crate::outcome::Asked;
 use crate::record::{Ttl, value};
-use crate::registry;
+use crate::registry::{self, Registry};
 
 /// Of a pass over a tree of 100,000 records.
 const BUDGET: Duration = Duration::from_secs(600);
@@ -103,15 +103,25 @@ impl Reconciler {
     ///
     /// Records or inventory could not be read, or a server not be written.
     pub async fn run(&self, options: Options) -> Result<Report, Error> {
-        // In this order: a record's server is in the inventory before the record is made, and leaves it after.
-        let page = self.dns.list(Filter::default(), dns::call(BUDGET)).await?;
-        let servers = self.lifecycle.list().await?;
-        let found = drift::compare(&servers, &page.entries, &self.policy);
-        let mut report = Report::new(found, options.dry_run);
+        let mut found = self.compare().await?;
+        let damaged = found.damaged();
+        let mut by_hand = Vec::new();
+        if !damaged.is_empty() {
+            let is_dry = options.dry_run || !self.policy.put_back;
+            by_hand = self.repair(&damaged, is_dry).await?;
+            if is_dry {
+                found.leave(&by_hand);
+            } else {
+                found = self.compare().await?;
+            }
+        }
+        let Found { drift, page } = found;
+        by_hand.extend(drift);
+        let mut report = Report::new(by_hand, options.dry_run);
         report.problems =
             page.problems.iter().map(|problem| format!("{}: {}", problem.place, problem.reason.message)).collect();
 
-        let zones = self.zones(&report).await?;
+        let zones = self.zones(report.removals().map(|drift| drift.name.clone()).collect()).await?;
         let kept_back = guard(options.max_deletes, &page.entries, &report, &zones);
         if let Err(too_many) = &kept_back {
             report.hold_back(too_many);
@@ -124,12 +134,32 @@ impl Reconciler {
         Ok(report)
     }
 
-    /// The zones of what would be deleted.
-    async fn zones(&self, report: &Report) -> Result<Zones, Error> {
+    async fn compare(&self) -> Result<Found, Error> {
+        // In this order: a record's server is in the inventory before the record is made, and leaves it after.
+        let page = self.dns.list(Filter::default(), dns::call(BUDGET)).await?;
+        let servers = self.lifecycle.list().await?;
+        Ok(Found { drift: drift::compare(&servers, &page.entries, &self.policy), page })
+    }
+
+    /// Compares the keys of the zones of these names with what their records need, and puts back what was changed by hand
+    /// unless this is only to be reported.
+    async fn repair(&self, names: &BTreeSet<String>, is_dry: bool) -> Result<Vec<Drift>, Error> {
+        let zones = self.zones(names.clone()).await?;
+        let zones: BTreeSet<&str> = names.iter().filter_map(|name| zones.of(name)).collect();
+        let registry = Registry::new(Arc::clone(&self.dns), self.policy.ttl);
+        let mut found = Vec::new();
+        for zone in zones {
+            let problems = registry.repair(zone, is_dry).await?;
+            found.extend(problems.into_iter().map(|problem| Drift::of_problem(problem, self.policy.put_back)));
+        }
+        Ok(found)
+    }
+
+    /// The zones of some names.
+    async fn zones(&self, names: BTreeSet<String>) -> Result<Zones, Error> {
         if !self.policy.zones.is_empty() {
             return Ok(Zones::new(self.policy.zones.iter().map(Name::as_str)));
         }
-        let names: BTreeSet<String> = report.removals().map(|drift| drift.name.clone()).collect();
         Ok(Zones::discover(&*self.dns, &names).await?)
     }
 
@@ -171,6 +201,37 @@ impl Reconciler {
     }
 }
 
+/// What is registered, and how it differs from what should be.
+struct Found {
+    drift: Vec<Drift>,
+    page: Page,
+}
+
+impl Found {
+    /// Names where a record is missing and another value of the type stands that nobody's id is on: the value of a key of
+    /// ours may have been changed by hand, which makes it a record of no server.
+    fn damaged(&self) -> BTreeSet<String> {
+        let is_stray = |missing: &Drift, entry: &Entry| {
+            let is_there = entry.mine && entry.resource.is_none() && value::name_text(&entry.name) == missing.name;
+            is_there && value::type_of(&entry.data).to_string() == missing.record_type
+        };
+        let missing = self.drift.iter().filter(|drift| drift.kind == Kind::Missing);
+        let damaged = missing.filter(|drift| self.page.entries.iter().any(|entry| is_stray(drift, entry)));
+        damaged.map(|drift| drift.name.clone()).collect()
+    }
+
+    /// Leaves what is missing where a key was changed by hand: it could only be put back.
+    fn leave(&mut self, by_hand: &[Drift]) {
+        for drift in self.drift.iter_mut().filter(|drift| drift.kind == Kind::Missing) {
+            let labels: Vec<_> = drift.name.rsplit('.').collect();
+            let below = format!("/{}/", labels.join("/"));
+            if by_hand.iter().any(|changed| changed.name.contains(&below)) {
+                drift.leave_as_changed();
+            }
+        }
+    }
+}
+
 /// The removal of one value that a server's id stands on.
 fn removal(drift: &Drift) -> Option<(Asked, Change)> {
     let resource = drift.server?.to_string();
@@ -192,12 +253,7 @@ fn removal(drift: &Drift) -> Option<(Asked, Change)> {
 }
 
 /// Whether so much may go: of each zone, the names that lose values against all that have some of ours.
-fn guard(
-    limit: MaxDeletes,
-    entries: &[dns_manager_host::contract::Entry],
-    report: &Report,
-    zones: &Zones,
-) -> Result<(), TooManyDeletes> {
+fn guard(limit: MaxDeletes, entries: &[Entry], report: &Report, zones: &Zones) -> Result<(), TooManyDeletes> {
     let count = |names: BTreeSet<&str>| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for name in names {

@@ -6,7 +6,7 @@
 //! [`verification`] has the component ask; [`size`] counts what changes cost; [`types`] takes every record type through command line and
 //! REST, [`ipv6`] and [`pointers`] are about PTR; [`foreign`], [`ownership`] and [`external_dns`] are
 //! about what others wrote, [`concurrency`], [`race`], [`faults`] and [`cuts`] about what is lost (nothing);
-//! [`servers`], [`rest`], [`desired`] and [`zones`] come in through the binary.
+//! [`servers`], [`workflows`], [`rest`], [`desired`] and [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod answers;
@@ -48,6 +48,8 @@ mod size;
 mod types;
 #[cfg(feature = "live")]
 mod verification;
+#[cfg(feature = "live")]
+mod workflows;
 #[cfg(feature = "live")]
 mod zones;
 

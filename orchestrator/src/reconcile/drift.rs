@@ -88,7 +88,7 @@ fn of_server(server: &Server, its: &[&Entry], at_name: &[&Entry], policy: &Polic
             }
             // Somebody put another value in its place, and the operator wants that to be left.
             None if !policy.put_back && changed_types.contains(&value::type_of(data)) => {
-                of(Kind::Changed, hostname, data, Mend::Nothing, "another value stands in its place".to_owned());
+                of(Kind::Changed, hostname, data, Mend::Nothing, IN_ITS_PLACE.to_owned());
             }
             None => of(Kind::Missing, hostname, data, Mend::Register, "it is not registered".to_owned()),
         }
@@ -130,7 +130,17 @@ fn drift(kind: Kind, name: &str, data: &Rdata, message: String) -> Drift {
     }
 }
 
+const IN_ITS_PLACE: &str = "another value stands in its place";
+
 impl Drift {
+    /// It is missing because somebody changed it by hand, and is left so.
+    pub(super) fn leave_as_changed(&mut self) {
+        self.kind = Kind::Changed;
+        self.treatment = Treatment::Reported;
+        self.mend = Mend::Nothing;
+        IN_ITS_PLACE.clone_into(&mut self.message);
+    }
+
     /// What nobody mends is only reported.
     fn as_planned(self) -> Self {
         let treatment = if self.mend == Mend::Nothing { Treatment::Reported } else { Treatment::Planned };

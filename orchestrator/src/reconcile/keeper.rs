@@ -35,7 +35,10 @@ const FIRST_AFTER: Duration = Duration::from_secs(10);
 /// Says what was found. What is the same as the last time was said then.
 fn tell(report: &Report) {
     for Drift { kind, name, record_type, value, treatment, message, .. } in &report.drift {
-        let is_mended = matches!(treatment, Treatment::Registering | Treatment::Removed | Treatment::LeftToWorkflow);
+        let is_mended = matches!(
+            treatment,
+            Treatment::Registering | Treatment::Removed | Treatment::LeftToWorkflow | Treatment::PutBack
+        );
         if is_mended && *kind != Kind::Foreign {
             tracing::info!(%kind, name, record_type, value, %treatment, "reconciling: {message}");
         } else {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::desired::TooManyDeletes;
 use crate::outcome::Outcome;
+use crate::repair::Problem;
 
 /// What one pass found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,11 +29,11 @@ pub struct Report {
 pub struct Drift {
     /// In which way.
     pub kind: Kind,
-    /// Where.
+    /// Where; of a key whose value was changed by hand, the key.
     pub name: String,
-    /// Of which type.
+    /// Of which type; empty where it is not one record.
     pub record_type: String,
-    /// The value that is missing, or that should not be there.
+    /// The value that is missing, or that should not be there; empty where it is not one record.
     pub value: String,
     /// Whose record it is; null: a server's that the inventory does not have.
     pub hostname: Option<String>,
@@ -86,6 +87,8 @@ pub enum Treatment {
     Registering,
     /// It is gone.
     Removed,
+    /// It is again as it was.
+    PutBack,
     /// Its removal was refused, or failed; the message says why.
     Failed,
     /// So many would be deleted that none is.
@@ -128,6 +131,7 @@ impl fmt::Display for Treatment {
             Self::Planned => "planned",
             Self::Registering => "registering",
             Self::Removed => "removed",
+            Self::PutBack => "put-back",
             Self::Failed => "failed",
             Self::HeldBack => "held-back",
             Self::LeftToWorkflow => "left-to-workflow",
@@ -214,6 +218,26 @@ impl Report {
 }
 
 impl Drift {
+    /// A key of ours that is not as its record needs it; `put_back`: it was, or is to be, mended.
+    pub(super) fn of_problem(problem: Problem, put_back: bool) -> Self {
+        let treatment = match (put_back, problem.mended) {
+            (false, _) => Treatment::Reported,
+            (true, true) => Treatment::PutBack,
+            (true, false) => Treatment::Planned,
+        };
+        Self {
+            kind: Kind::Changed,
+            name: problem.place,
+            record_type: String::new(),
+            value: String::new(),
+            hostname: None,
+            server: None,
+            treatment,
+            message: problem.reason.message,
+            mend: Mend::Nothing,
+        }
+    }
+
     /// Whether a value is to be taken away.
     fn is_removal(&self) -> bool {
         self.treatment == Treatment::Planned && matches!(self.mend, Mend::Remove(_))
