@@ -3,7 +3,7 @@
 mod holder;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::api::{self, Service};
 use crate::config::Config;
 use crate::desired::Desired;
 use crate::dns::{self, ConnectError, Dns};
-use crate::inventory::{Database, OpenError};
+use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Keeper, Lifecycle, Policy};
 use crate::name::Name;
 use crate::reconcile::{self, Reconciler};
@@ -57,14 +57,14 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
         tracing::warn!("{warning}");
     }
-    let database = open_inventory(&config.data_dir).await?;
+    let inventory = open_inventory(config).await?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
 
     let instance = Uuid::now_v7();
     let provider = config.provider.provider();
-    let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config));
+    let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, inventory, Policy::of(config));
     let reconciler = Reconciler::new(Arc::clone(&dns), lifecycle.clone(), reconcile::Policy::of(config));
     let service = Service {
         registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
@@ -141,10 +141,10 @@ fn told(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static
 }
 
 /// Opens the inventory; a command that holds it is waited for.
-async fn open_inventory(data_dir: &Path) -> Result<Database, OpenError> {
+async fn open_inventory(config: &Config) -> Result<Arc<dyn Inventory>, OpenError> {
     let deadline = Instant::now() + HELD_FOR;
     loop {
-        match Database::open(data_dir) {
+        match inventory::open(config).await {
             Err(OpenError::Held(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
             opened => return opened,
         }

@@ -179,11 +179,11 @@ impl Reader<'_> {
         None
     }
 
-    fn read_file(&mut self, key: &'static Key, path: &Path) -> Option<Vec<u8>> {
+    pub(super) fn read_file(&mut self, key: &'static Key, path: &Path) -> Option<Vec<u8>> {
         std::fs::read(path).map_err(|error| self.wrong(key, format!("{} cannot be read: {error}", path.display()))).ok()
     }
 
-    fn wrong(&mut self, key: &'static Key, why: String) {
+    pub(super) fn wrong(&mut self, key: &'static Key, why: String) {
         let source = self.collection.effective(key).map_or(Source::Default, |written| written.source);
         self.collection.problems.push(Problem { source, message: format!("{}: {why}", key.path) });
     }

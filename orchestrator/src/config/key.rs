@@ -55,6 +55,10 @@ pub(super) const USERNAME: Key = text("orchestrator.dns.credentials.username", F
 pub(super) const PASSWORD_FILE: Key = file("orchestrator.dns.credentials.password_file");
 pub(super) const PASSWORD_ENV: Key = text("orchestrator.dns.credentials.password_env", Fallback::Absent);
 pub(super) const PROVIDER_KIND: Key = text("orchestrator.provider.kind", Fallback::Text("static"));
+pub(super) const INVENTORY_KIND: Key = text("orchestrator.inventory.kind", Fallback::Text("embedded"));
+pub(super) const INVENTORY_URLS: Key =
+    Key { path: "orchestrator.inventory.urls", kind: Kind::TextOrList, fallback: Fallback::Absent };
+pub(super) const INVENTORY_PATH: Key = text("orchestrator.inventory.path", Fallback::Text("/dns-manager"));
 pub(super) const READY_TIMEOUT: Key = text("orchestrator.workflow.ready_timeout", Fallback::Text("5m"));
 pub(super) const RETRY_FOR: Key = text("orchestrator.workflow.retry_for", Fallback::Text("10m"));
 pub(super) const IN_FLIGHT: Key =
@@ -86,6 +90,9 @@ pub(super) const KEYS: &[&Key] = &[
     &PASSWORD_FILE,
     &PASSWORD_ENV,
     &PROVIDER_KIND,
+    &INVENTORY_KIND,
+    &INVENTORY_URLS,
+    &INVENTORY_PATH,
     &READY_TIMEOUT,
     &RETRY_FOR,
     &IN_FLIGHT,
@@ -102,6 +109,7 @@ const TABLES: &[&str] = &[
     SETTINGS,
     "orchestrator.provider",
     "orchestrator.embedded",
+    "orchestrator.inventory",
     "orchestrator.workflow",
     "orchestrator.reconcile",
 ];
