@@ -70,7 +70,7 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
     let access = open(&config.data_dir).await?;
     match (command, access) {
         (Command::Create { hostname, addresses }, Access::Alone(database)) => {
-            if config.provider == provider::Kind::Local {
+            if config.provider.kind == provider::Kind::Local {
                 console.warning(LOCAL_ENDS);
             }
             let dns = Arc::new(dns::connect(&config).await?);
