@@ -16,5 +16,6 @@ mod doctor;
 mod embedded;
 #[cfg(feature = "live")]
 mod production;
+mod providers;
 mod sandbox;
 mod test_dns_integration;
