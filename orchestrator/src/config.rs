@@ -12,6 +12,7 @@ mod error;
 mod inventory;
 mod key;
 mod parse;
+mod provider;
 mod show;
 mod value;
 mod written;
@@ -32,7 +33,7 @@ pub use value::Source;
 use crate::embedded;
 use crate::environment::Environment;
 use crate::name::Name;
-use crate::provider;
+use crate::provider::Settings as Provider;
 use crate::record::Ttl;
 use key::Key;
 use value::{Value, Written};
@@ -56,10 +57,10 @@ pub struct Config {
     pub domain: Option<Name>,
     /// The table `orchestrator.dns`.
     pub dns: Dns,
-    /// What creates and deletes servers.
-    pub provider: provider::Kind,
     /// The table `orchestrator.inventory`.
     pub inventory: Inventory,
+    /// The table `orchestrator.provider`: what creates and deletes servers.
+    pub provider: Provider,
     /// The table `orchestrator.workflow`.
     pub workflow: Workflow,
     /// The table `orchestrator.reconcile`.
@@ -172,7 +173,7 @@ impl Reader<'_> {
         let is_secure = self.is_secure(&written_urls);
         let tls = self.tls(&written_urls, is_secure);
         let credentials = self.credentials(&written_urls);
-        let provider = self.take(&key::PROVIDER_KIND, parse::provider_kind);
+        let provider = self.provider();
         let workflow = self.workflow();
         let reconcile = self.reconcile();
         let settings = self.settings();

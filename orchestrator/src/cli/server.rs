@@ -69,7 +69,7 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
     let access = open(&config).await?;
     match (command, access) {
         (Command::Create { hostname, addresses }, Access::Alone(inventory)) => {
-            if config.provider == provider::Kind::Local {
+            if config.provider.kind == provider::Kind::Local {
                 console.warning(LOCAL_ENDS);
             }
             let dns = Arc::new(dns::connect(&config).await?);
