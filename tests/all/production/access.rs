@@ -173,9 +173,10 @@ async fn what_does_not_fit_is_named_exactly() {
         (
             site.builder().setting("path", "/elsewhere"),
             "denied",
-            "etcd says: permission denied; the configured user needs to read and write all keys below `path`: \
-             `dns-manager doctor` shows the command that grants it"
-                .to_owned(),
+            format!(
+                "etcd says: permission denied for the user `{USER}`, asked for `/elsewhere/test/ex/w` and the keys around it; \
+                 the user needs to read and write all below `path`: `dns-manager doctor` shows the command that grants it"
+            ),
         ),
     ];
     for (builder, code, message) in cases {
