@@ -106,6 +106,18 @@ pub enum Fault {
     Storage(#[source] Source),
 }
 
+impl Fault {
+    /// Whether the disk failed, now or before: what is read again from it may be good.
+    fn is_of_disk(&self) -> bool {
+        match self {
+            Self::Storage(why) => {
+                matches!(why.downcast_ref(), Some(redb::Error::Io(_) | redb::Error::PreviousIo))
+            }
+            Self::Compacted | Self::FutureRevision | Self::KeyNotFound | Self::LeaseNotFound => false,
+        }
+    }
+}
+
 impl<E: Into<redb::Error>> From<E> for Fault {
     fn from(error: E) -> Self {
         Self::Storage(Box::new(error.into()))
@@ -165,7 +177,7 @@ impl Store {
     fn reading<T>(&self, read: impl Fn(&Snapshot) -> Result<T, Fault>) -> Result<T, Fault> {
         let once = || read(&self.snapshot()?);
         match once() {
-            Err(Fault::Storage(_)) => {
+            Err(fault) if fault.is_of_disk() => {
                 self.database.suspect();
                 once()
             }

@@ -141,7 +141,7 @@ impl Store {
     /// Never done twice: when the disk fails, it may have been done.
     fn change(&self, transaction: &Transaction) -> Result<Done, Fault> {
         let done = self.change_once(transaction);
-        if matches!(done, Err(Fault::Storage(_))) {
+        if done.as_ref().is_err_and(Fault::is_of_disk) {
             self.database.suspect();
         }
         done
