@@ -12,7 +12,7 @@ use crate::{
     budget::Budget,
     config::Config,
     discovery::{PART, etcd_zone},
-    etcd::{Gateway, Range},
+    etcd::{Gateway, Range, fault::Kind},
     layout::Layout,
     manager::Options,
     name::Name,
@@ -29,7 +29,7 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(3);
 /// For a read: without quorum etcd answers after 7 seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// For questions: CoreDNS answers SERVFAIL when etcd has kept it waiting for 5 seconds.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(6);
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(6);
 /// With less time than this, nothing more is begun.
 const SHORTEST_STEP: Duration = Duration::from_millis(50);
 /// Values that are read at once, and how many at all: a look must end.
@@ -429,6 +429,7 @@ impl Diagnosis<'_> {
             None => vec![below(layout.prefix())],
         };
         let mut looked_at = 0_usize;
+        let mut chunk = CHUNK;
         let mut cut = false;
         let mut bad = Vec::new();
         for range in ranges {
@@ -438,11 +439,16 @@ impl Diagnosis<'_> {
                     cut = true;
                     break;
                 }
-                let part = Range { start: from, end: range.end.clone(), limit: CHUNK };
+                let part = Range { start: from, end: range.end.clone(), limit: chunk };
                 let timeout = self.time(READ_TIMEOUT)?;
                 let read = Gateway::new(self.ports.http()).read(std::slice::from_ref(&part), None, timeout);
                 let found = match read {
                     Ok((_, found)) => found,
+                    Err(fault) if fault.kind == Kind::TooLarge && chunk > 1 => {
+                        chunk /= 2;
+                        start = Some(part.start);
+                        continue;
+                    }
                     Err(fault) => {
                         let saw = format!(
                             "whether CoreDNS can read what is stored is not known beyond {looked_at} values: {}",

@@ -108,7 +108,8 @@ impl<'a> Gateway<'a> {
     /// [`Fault`]; a read can always be tried again.
     pub fn read(&self, ranges: &[Range], revision: Option<u64>, timeout: Duration) -> Result<(u64, Vec<Found>), Fault> {
         let body = message::read(ranges, revision);
-        let reply = self.call(&body, timeout)?;
+        let first = ranges.first().map(|range| range.start.as_slice()).unwrap_or_default();
+        let reply = self.call(&body, first, timeout)?;
         message::found(&reply, ranges.len())
     }
 
@@ -119,13 +120,15 @@ impl<'a> Gateway<'a> {
     /// [`Fault`]; [`Fault::may_be_done`] tells whether it may have been written nevertheless.
     pub fn write(&self, transaction: &Transaction, timeout: Duration) -> Result<Written, Fault> {
         let body = message::write(transaction);
-        let reply = self.call(&body, timeout)?;
+        let first = transaction.puts.first().map(|(key, _)| key).or(transaction.deletes.first());
+        let first = first.map(String::as_bytes).unwrap_or_default();
+        let reply = self.call(&body, first, timeout)?;
         message::written(&reply)
     }
 
-    fn call(&self, body: &Value, timeout: Duration) -> Result<Value, Fault> {
+    fn call(&self, body: &Value, first: &[u8], timeout: Duration) -> Result<Value, Fault> {
         let body = body.to_string();
         let reply = self.http.send("/v3/kv/txn", Some(body.as_bytes()), timeout)?;
-        fault::judge(reply)
+        fault::judge(reply, first)
     }
 }

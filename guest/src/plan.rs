@@ -201,6 +201,9 @@ impl Planner<'_> {
             work.guarded.insert(key.clone(), self.draft.view().put_at(key));
         }
         work.warnings.extend(check::warnings(&zone, name, &decided.asked, &decided.all));
+        if zone.place(name) == Place::NameServer {
+            work.warnings.extend(self.shared_address(&zone, name, &decided.asked));
+        }
 
         // While the epoch is not known, the zone counts as there: a new one is looked through whole.
         let epoch = self.layout.epoch_key(&zone);

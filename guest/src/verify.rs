@@ -19,7 +19,7 @@ use crate::{
 /// For one exchange in the first round; it doubles with each round.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most for one exchange: CoreDNS answers SERVFAIL when etcd has kept it waiting for 5 seconds.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(6);
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(6);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// So many questions without any answer are no accident.

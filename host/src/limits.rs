@@ -58,7 +58,7 @@ pub struct Limits {
     pub http_timeout: Duration,
     /// DNS questions in one call. 100 000.
     pub questions_per_call: usize,
-    /// Time for one DNS question. 5 s.
+    /// Time for one DNS question: more than a plugin gives CoreDNS, which waits up to 5 s for etcd. 7 s.
     pub question_timeout: Duration,
     /// Log lines in one call, and lines on the standard streams. 1000.
     pub log_lines: usize,

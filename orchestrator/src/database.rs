@@ -1,11 +1,14 @@
 //! Opening an embedded database, so that one whose making was cut short never stands in the way.
 
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError};
+use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
 /// redb writes the first of these octets, its magic number, when a new file is complete.
 const HEAD: usize = 9;
@@ -35,6 +38,75 @@ pub(crate) fn open(file: &Path) -> Result<Database, DatabaseError> {
         File::open(directory)?.sync_all()?;
     }
     Ok(database)
+}
+
+type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// A database that is opened again after the disk has failed it: a full one, say, that has room again.
+///
+/// redb refuses everything after such a failure, for what it holds in memory may not be what is in the file.
+pub(crate) struct Reopening {
+    open: Open,
+    opened: RwLock<Option<Database>>,
+    /// It failed somebody.
+    is_suspect: AtomicBool,
+}
+
+impl Reopening {
+    /// Opens it with `open`, now and whenever it must be opened again.
+    pub(crate) fn new(
+        open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self, DatabaseError> {
+        let opened = RwLock::new(Some(open()?));
+        Ok(Self { open: Box::new(open), opened, is_suspect: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, redb::Error> {
+        self.begin(|database| Ok(database.begin_read()?))
+    }
+
+    pub(crate) fn begin_write(&self) -> Result<WriteTransaction, redb::Error> {
+        self.begin(|database| Ok(database.begin_write()?))
+    }
+
+    /// Has it opened again before it is used next.
+    pub(crate) fn suspect(&self) {
+        self.is_suspect.store(true, Ordering::Release);
+    }
+
+    /// Nothing of a transaction is done when it begins, so that it can begin again.
+    fn begin<T>(&self, begin: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+        let is_dead = |error: &redb::Error| matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo);
+        if !self.is_suspect.load(Ordering::Acquire)
+            && let Some(database) = &*self.opened.read().unwrap_or_else(PoisonError::into_inner)
+        {
+            match begin(database) {
+                Err(error) if is_dead(&error) => {}
+                begun => return begun,
+            }
+        }
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have done it meanwhile.
+        if !self.is_suspect.swap(false, Ordering::AcqRel)
+            && let Some(database) = &*opened
+        {
+            match begin(database) {
+                Err(error) if is_dead(&error) => {}
+                begun => return begun,
+            }
+        }
+        // First gone: its lock is on the file.
+        *opened = None;
+        let database = (self.open)()?;
+        tracing::warn!("an embedded database was opened again, after the disk had failed it");
+        begin(opened.insert(database))
+    }
+}
+
+impl fmt::Debug for Reopening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reopening").field("is_suspect", &self.is_suspect).finish_non_exhaustive()
+    }
 }
 
 /// Whether a file has a beginning of zeros alone, or less than a whole one.

@@ -110,3 +110,11 @@ fn plain(import: &str) -> String {
         _ => import.to_owned(),
     }
 }
+
+#[test]
+fn the_host_gives_a_question_the_time_that_the_component_gives_it() {
+    // Else the host ends a question for which CoreDNS, which waits for etcd, would have had an answer.
+    let most = dns_manager_host::Limits::default().question_timeout;
+    assert!(most > dns_manager_guest::verify::LONGEST_TIMEOUT, "{most:?}");
+    assert!(most > dns_manager_guest::diagnose::QUESTION_TIMEOUT, "{most:?}");
+}

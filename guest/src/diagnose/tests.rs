@@ -133,6 +133,31 @@ fn values_that_cannot_be_read_are_a_warning() {
 }
 
 #[test]
+fn values_that_are_too_many_octets_for_one_answer_are_read_in_smaller_parts() {
+    let clock = FakeClock::default();
+    let limits = std::cell::RefCell::new(Vec::new());
+    let mut ports = ports(&clock, etcd_plugin);
+    ports.http = Box::new(|path, body| match path {
+        "/version" => version(),
+        "/v3/kv/range" => range(),
+        "/v3/kv/txn" => {
+            let body: Value = serde_json::from_slice(body.unwrap()).unwrap();
+            let limit = body["success"][0]["request_range"]["limit"].as_str();
+            // One key has none.
+            let limit: u32 = limit.map_or(1, |limit| limit.parse().unwrap());
+            limits.borrow_mut().push(limit);
+            if limit > 250 { Err(HttpFault::TooLarge) } else { values(&[("/skydns/test/ex/web", "{}")]) }
+        }
+        _ => reply(404, "404 page not found\n"),
+    });
+    let checks = run(&ports);
+    drop(ports);
+
+    assert_eq!(the(&checks, "stored-values").level, Level::Ok, "{checks:#?}");
+    assert_eq!(limits.into_inner(), [1, 1_000, 500, 250]);
+}
+
+#[test]
 fn a_sound_installation_is_ok_throughout() {
     let clock = FakeClock::default();
     for settings in [vec![("url", URL), ("zones", "ex.test")], vec![("url", URL)]] {

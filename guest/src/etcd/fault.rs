@@ -25,6 +25,8 @@ pub enum Kind {
     Lost,
     /// What answers there does not speak the gateway's language, at least not now. A write was perhaps done.
     Nonsense,
+    /// The answer is more than can be taken in; ask for less. A write was perhaps done.
+    TooLarge,
     /// The revision that was asked for is gone; begin with a new one.
     Compacted,
     /// More than etcd takes in one request; ask for less.
@@ -52,19 +54,19 @@ impl Fault {
 
     /// Whether a write may have been done.
     pub fn may_be_done(&self) -> bool {
-        matches!(self.kind, Kind::Lost | Kind::Nonsense)
+        matches!(self.kind, Kind::Lost | Kind::Nonsense | Kind::TooLarge)
     }
 
     /// Whether trying again can help.
     pub fn may_pass(&self) -> bool {
-        matches!(self.kind, Kind::NotDone | Kind::Lost | Kind::Nonsense | Kind::Compacted)
+        matches!(self.kind, Kind::NotDone | Kind::Lost | Kind::Nonsense | Kind::TooLarge | Kind::Compacted)
     }
 
     /// For the caller.
     pub fn reason(&self) -> Reason {
         let code = match self.kind {
             Kind::NotDone | Kind::Lost | Kind::Compacted => Code::Unavailable,
-            Kind::Nonsense => Code::Protocol,
+            Kind::Nonsense | Kind::TooLarge => Code::Protocol,
             Kind::TooMuch | Kind::Refused => Code::Other("refused-by-backend".to_owned()),
             Kind::Denied => Code::Denied,
             Kind::Full => Code::Full,
@@ -85,13 +87,15 @@ impl From<HttpFault> for Fault {
                 Self::new(Kind::NotTrusted, format!("the backend cannot be trusted: {what}"))
             }
             HttpFault::Lost(what) => Self::new(Kind::Lost, format!("the backend's answer did not arrive: {what}")),
-            HttpFault::TooLarge => Self::new(Kind::Nonsense, "the backend's answer is too large"),
+            HttpFault::TooLarge => Self::new(Kind::TooLarge, "the backend's answer is too large"),
         }
     }
 }
 
 /// The answer, if it is one: decided by code and text, because the HTTP status differs between etcd's versions.
-pub(super) fn judge(reply: HttpReply) -> Result<Value, Fault> {
+///
+/// `first`: the first key that was asked for; a refusal names it.
+pub(super) fn judge(reply: HttpReply, first: &[u8]) -> Result<Value, Fault> {
     let HttpReply { status, body } = reply;
     match serde_json::from_slice::<Value>(&body) {
         // The host's own answer: it could not log in, and did not hand the request on.
@@ -101,7 +105,7 @@ pub(super) fn judge(reply: HttpReply) -> Result<Value, Fault> {
         }
         Ok(json) if status == 200 && json.get("header").is_some() => Ok(json),
         Ok(json) => match json.get("code").and_then(Value::as_u64) {
-            Some(code) => Err(etcd(code, json.get("message").and_then(Value::as_str).unwrap_or_default())),
+            Some(code) => Err(etcd(code, json.get("message").and_then(Value::as_str).unwrap_or_default(), first)),
             None => Err(other(status, &body)),
         },
         Err(_) => Err(other(status, &body)),
@@ -109,7 +113,7 @@ pub(super) fn judge(reply: HttpReply) -> Result<Value, Fault> {
 }
 
 /// gRPC's codes, as etcd uses them.
-fn etcd(code: u64, message: &str) -> Fault {
+fn etcd(code: u64, message: &str, first: &[u8]) -> Fault {
     let kind = match code {
         3 if message.contains("too many operations") || message.contains("too large") => Kind::TooMuch,
         3 if message.contains("user name is empty") => {
@@ -119,8 +123,12 @@ fn etcd(code: u64, message: &str) -> Fault {
         7 => {
             return Fault::new(
                 Kind::Denied,
-                "etcd says: permission denied; the configured user needs to read and write all keys below `path`: \
-                 `dns-manager doctor` shows the command that grants it",
+                format!(
+                    "etcd says: {}, asked for `{}` and the keys around it; the user needs to read and write all below \
+                     `path`: `dns-manager doctor` shows the command that grants it",
+                    message.trim_start_matches("etcdserver: "),
+                    String::from_utf8_lossy(first).escape_debug()
+                ),
             );
         }
         16 => Kind::Denied,
@@ -170,7 +178,7 @@ mod tests {
     use super::*;
 
     fn kind(status: u16, body: &str) -> Kind {
-        judge(HttpReply { status, body: body.into() }).unwrap_err().kind
+        judge(HttpReply { status, body: body.into() }, b"/k").unwrap_err().kind
     }
 
     #[test]

@@ -213,7 +213,7 @@ impl Applier<'_, '_> {
                     rest = later;
                 }
                 Err(fault) if fault.kind == Kind::Compacted => return Err(Interrupted::Again),
-                Err(fault) if fault.kind == Kind::TooMuch && chunk > 1 => chunk /= 2,
+                Err(fault) if matches!(fault.kind, Kind::TooMuch | Kind::TooLarge) && chunk > 1 => chunk /= 2,
                 Err(fault) => self.retry(&fault)?,
             }
         }

@@ -8,7 +8,8 @@ use crate::{
     etcd::Range,
     layout::{self, Layout},
     name::Name,
-    rdata::RrType,
+    rdata::{RData, RrType},
+    reason::Reason,
     record::Record,
     zone::{Place, Zone, Zones},
 };
@@ -66,6 +67,9 @@ impl Planner<'_> {
             self.draft.want(subtree(self.layout, &branch));
         } else {
             self.draft.want(subtree(self.layout, name).limited(GLANCE));
+        }
+        if zone.place(name) == Place::NameServer {
+            self.draft.want(subtree(self.layout, &zone.ns_branch()));
         }
         for above in name.ancestors_up_to(zone.apex()) {
             // Mostly a PTR in short form, for which nothing stands there.
@@ -129,6 +133,21 @@ impl Planner<'_> {
         });
         let is_address = |record: &Record| matches!(record.rr_type(), RrType::A | RrType::Aaaa);
         foreign.flatten().filter(|record| is_address(record) && record.name.is_within(&branch)).collect()
+    }
+
+    /// An address that was asked for at a name server of the zone, and that another one has already: it adds a name, and no server.
+    pub(super) fn shared_address(&mut self, zone: &Zone, name: &Name, asked: &[RData]) -> Option<Reason> {
+        let entries = self.draft.all(&subtree(self.layout, &zone.ns_branch()));
+        let records = entries.iter().flat_map(|(key, value)| match self.layout.decode(key, value) {
+            Decoded::Foreign(records) => records,
+            Decoded::Ours(record) => vec![record],
+            _ => Vec::new(),
+        });
+        let other = records.into_iter().find(|record| record.name != *name && asked.contains(&record.data))?;
+        Some(Reason::unsupported(format!(
+            "`{name}`: the name server `{}` has the same address {}; a second one is of use at another server",
+            other.name, other.data
+        )))
     }
 
     /// Tells whether any name of ours exists below a name; one that has a PTR in short form only is none.

@@ -65,7 +65,7 @@ impl fmt::Display for DialError {
         match self {
             Self::Denied => f.write_str("not granted"),
             Self::Prohibited(ip) => write!(f, "the address {ip} must not be dialled"),
-            Self::Lookup(_) => f.write_str("looking up the name"),
+            Self::Lookup(error) => write!(f, "looking up the name: {error}"),
             Self::Full => f.write_str("all connections are in use"),
             Self::Timeout => f.write_str("nobody answered in time"),
             Self::Connect(error) => write!(f, "connecting: {error}"),
@@ -188,13 +188,7 @@ impl Dial {
                 Err(error) => {
                     self.0.note(member, false);
                     tracing::debug!(%member, %error, "the backend's member cannot be reached");
-                    failed.push((
-                        member,
-                        match &error {
-                            DialError::Lookup(why) => format!("{error}: {why}"),
-                            _ => error.to_string(),
-                        },
-                    ));
+                    failed.push((member, error.to_string()));
                     // A certificate that does not fit tells more than a member that is away.
                     if !matches!(last, DialError::Tls(_)) {
                         last = error;

@@ -209,6 +209,10 @@ impl Sender {
                 body = token.blot_out(&mut head.headers, body);
             }
             head.headers.remove(header::AUTHORIZATION);
+            if let Some(named) = login.denied(&body) {
+                head.headers.remove(header::CONTENT_LENGTH);
+                body = named;
+            }
             return Ok(Response::from_parts(head, body));
         }
     }
@@ -460,7 +464,8 @@ fn code(error: &legacy::Error, departure: &Departure) -> HttpError {
         return match dial {
             DialError::Denied => HttpError::HttpRequestDenied,
             DialError::Prohibited(_) => HttpError::DestinationIpProhibited,
-            DialError::Lookup(_) => HttpError::DnsError { rcode: None, info_code: None },
+            // The system has no code of DNS for it: its words are what there is.
+            DialError::Lookup(why) => HttpError::DnsError { rcode: Some(why.to_string()), info_code: None },
             DialError::Full => HttpError::ConnectionLimitReached,
             DialError::Timeout => HttpError::ConnectionTimeout,
             DialError::Connect(_) => HttpError::ConnectionRefused,

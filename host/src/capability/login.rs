@@ -22,6 +22,8 @@ use tokio::sync::{Mutex, MutexGuard};
 const AUTHENTICATE: &str = "/v3/auth/authenticate";
 /// What is told of a refusal.
 const TOLD: usize = 200;
+/// A refusal has one line.
+const LONGEST_REFUSAL: usize = 1_000;
 const MASK: &str = "********";
 
 /// Something that is never shown.
@@ -155,6 +157,22 @@ impl Login {
         }
     }
 
+    /// A refusal of what was asked for, with the user whom the backend refuses it; none if the answer is no such refusal.
+    pub(crate) fn denied(&self, body: &[u8]) -> Option<Bytes> {
+        // Most answers are long, and are none.
+        if body.len() > LONGEST_REFUSAL {
+            return None;
+        }
+        let mut json: Value = serde_json::from_slice(body).ok()?;
+        if json.get("code")?.as_u64()? != 7 {
+            return None;
+        }
+        let said = json.get("message")?.as_str()?;
+        let named = format!("{said} for the user `{}`", self.user);
+        json.as_object_mut()?.insert("message".to_owned(), named.into());
+        Some(Bytes::from(json.to_string()))
+    }
+
     fn without_password(&self, text: &str) -> String {
         let masked = if self.password.0.is_empty() { text.to_owned() } else { text.replace(&self.password.0, MASK) };
         masked.chars().filter(|c| !c.is_control()).take(TOLD).collect()
@@ -285,6 +303,19 @@ pub(crate) fn post<B>(uri: http::Uri, host: HeaderValue, length: usize, body: B)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_names_the_user_and_nothing_else_is_touched() {
+        let refusal =
+            br#"{"error":"etcdserver: permission denied","message":"etcdserver: permission denied","code":7}"#;
+        let named: Value = serde_json::from_slice(&login().denied(refusal).unwrap()).unwrap();
+        assert_eq!(named["message"], "etcdserver: permission denied for the user `dns`");
+        assert_eq!(named["code"], 7);
+        for other in [&br#"{"code":16,"message":"etcdserver: invalid auth token"}"#[..], br#"{"header":{}}"#, b"<html>"]
+        {
+            assert_eq!(login().denied(other), None);
+        }
+    }
 
     fn login() -> Login {
         Login::new("dns".to_owned(), Secret::from("geheim"))

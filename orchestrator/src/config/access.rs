@@ -139,7 +139,8 @@ impl Reader<'_> {
                 Some(password) => Some(Secret::from(password)),
                 None => {
                     // What is no name of a variable may be the password itself.
-                    let is_name = variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+                    let is_name = variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+                        && !variable.starts_with(|c: char| c.is_ascii_digit());
                     let named = if is_name { variable.as_str() } else { "that is named here" };
                     self.wrong(&key::PASSWORD_ENV, format!("the environment variable {named} is not set, or empty"));
                     None

@@ -8,10 +8,8 @@ pub mod transaction;
 
 use std::path::{Path, PathBuf};
 
-use crate::database;
-use redb::{
-    Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use crate::database::{self, Reopening};
+use redb::{DatabaseError, ReadOnlyTable, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 pub use transaction::{Answer, Compare, Done, Operand, Operation, Operator, Transaction};
 
@@ -38,7 +36,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// The store of one directory, held by this process alone.
 pub struct Store {
-    database: Database,
+    database: Reopening,
     kept: u64,
 }
 
@@ -108,6 +106,18 @@ pub enum Fault {
     Storage(#[source] Source),
 }
 
+impl Fault {
+    /// Whether the disk failed, now or before: what is read again from it may be good.
+    fn is_of_disk(&self) -> bool {
+        match self {
+            Self::Storage(why) => {
+                matches!(why.downcast_ref(), Some(redb::Error::Io(_) | redb::Error::PreviousIo))
+            }
+            Self::Compacted | Self::FutureRevision | Self::KeyNotFound | Self::LeaseNotFound => false,
+        }
+    }
+}
+
 impl<E: Into<redb::Error>> From<E> for Fault {
     fn from(error: E) -> Self {
         Self::Storage(Box::new(error.into()))
@@ -148,14 +158,31 @@ impl Store {
     pub fn open_keeping(directory: &Path, kept: u64) -> Result<Self, OpenError> {
         let unusable = |source: Source| OpenError::Unusable { directory: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(|error| unusable(error.into()))?;
-        let database = match database::open(&directory.join(FILE)) {
+        let file = directory.join(FILE);
+        let database = match Reopening::new(move || database::open(&file)) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::Held(directory.to_owned())),
             Err(error) => return Err(unusable(error.into())),
         };
+        Self::on(database, kept).map_err(|fault| unusable(fault.into()))
+    }
+
+    fn on(database: Reopening, kept: u64) -> Result<Self, Fault> {
         let store = Self { database, kept };
-        store.make_tables().map_err(|fault| unusable(fault.into()))?;
+        store.make_tables()?;
         Ok(store)
+    }
+
+    /// Reads; once more if the disk had failed the database before.
+    fn reading<T>(&self, read: impl Fn(&Snapshot) -> Result<T, Fault>) -> Result<T, Fault> {
+        let once = || read(&self.snapshot()?);
+        match once() {
+            Err(fault) if fault.is_of_disk() => {
+                self.database.suspect();
+                once()
+            }
+            done => done,
+        }
     }
 
     /// Reads; the revision of the store comes with it.
@@ -164,8 +191,7 @@ impl Store {
     ///
     /// The revision cannot be read, or the store cannot.
     pub fn range(&self, query: &Query) -> Result<(u64, Found), Fault> {
-        let snapshot = self.snapshot()?;
-        Ok((snapshot.revision, snapshot.range(query)?))
+        self.reading(|snapshot| Ok((snapshot.revision, snapshot.range(query)?)))
     }
 
     /// The store as it is now, and stays for who holds this.

@@ -351,3 +351,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_second_name_server_at_the_same_address_is_warned_about() {
+    let world = World::new("ex.test");
+    let first = world.one(add("ns1.ns.dns.ex.test", a(1)));
+    assert!(first.status == Status::Created && first.warnings.is_empty(), "{first:?}");
+    let elsewhere = world.one(add("ns2.ns.dns.ex.test", a(2)));
+    assert!(elsewhere.status == Status::Created && elsewhere.warnings.is_empty(), "{elsewhere:?}");
+
+    let same = world.one(add("ns3.ns.dns.ex.test", a(1)));
+
+    assert!(same.status == Status::Created, "{same:?}");
+    let [warning] = same.warnings.as_slice() else { panic!("{same:?}") };
+    assert!(warning.message.contains("`ns1.ns.dns.ex.test` has the same address 10.0.0.1"), "{warning:?}");
+    let plain = world.one(add("web.ex.test", a(1)));
+    assert!(plain.status == Status::Created && plain.warnings.is_empty(), "{plain:?}");
+}

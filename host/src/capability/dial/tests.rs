@@ -136,3 +136,30 @@ async fn connection_holds_its_permit() {
     drop(held);
     dial.dial(uri).await.unwrap();
 }
+
+/// Knows no name.
+struct Nowhere;
+
+impl Lookup for Nowhere {
+    fn lookup<'a>(&'a self, host: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Err(io::Error::other(format!("{host}: name or service not known"))) })
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_looked_up_says_why() {
+    let members = vec![Authority::parse("etcd.test:2379", None).unwrap()];
+    let endpoint = Endpoint {
+        authority: members[0].clone(),
+        secure: false,
+        route: Route::Network(members),
+        private: anywhere(),
+        rule: None,
+    };
+    let policy = Arc::new(Policy { endpoints: vec![Arc::new(endpoint)] });
+    let dial = Dial::new(policy, Arc::new(Nowhere), None, Duration::from_secs(2), 8);
+
+    let failed = dial.dial("http://etcd.test:2379/".parse().unwrap()).await.err().unwrap();
+
+    assert_eq!(failed.to_string(), "looking up the name: etcd.test: name or service not known");
+}

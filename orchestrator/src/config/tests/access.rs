@@ -72,8 +72,10 @@ fn a_password_comes_from_one_place() {
     ] {
         assert_eq!(credentials(lines).error(), expected);
     }
-    let mistaken = credentials(&format!("{user}\npassword_env = \"open sesame\"")).error();
-    assert!(mistaken.contains("that is named here is not set") && !mistaken.contains("sesame"), "{mistaken}");
+    for password in ["open sesame", "73519428", "7HORSES"] {
+        let mistaken = credentials(&format!("{user}\npassword_env = \"{password}\"")).error();
+        assert!(mistaken.contains("that is named here is not set") && !mistaken.contains(password), "{mistaken}");
+    }
     let no_user = credentials("password_env = \"P\"").variable("P", "x").error();
     assert_eq!(
         no_user,

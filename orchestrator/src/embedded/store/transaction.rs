@@ -126,18 +126,28 @@ impl Store {
     }
 
     fn consult(&self, transaction: &Transaction) -> Result<Done, Fault> {
-        let view = self.snapshot()?;
-        let succeeded = view.holds(&transaction.compares)?;
-        let mut results = Vec::new();
-        for operation in transaction.chosen(succeeded) {
-            if let Operation::Range(query) = operation {
-                results.push((view.revision, Answer::Range(view.range(query)?)));
+        self.reading(|view| {
+            let succeeded = view.holds(&transaction.compares)?;
+            let mut results = Vec::new();
+            for operation in transaction.chosen(succeeded) {
+                if let Operation::Range(query) = operation {
+                    results.push((view.revision, Answer::Range(view.range(query)?)));
+                }
             }
-        }
-        Ok(Done { revision: view.revision, succeeded, results })
+            Ok(Done { revision: view.revision, succeeded, results })
+        })
     }
 
+    /// Never done twice: when the disk fails, it may have been done.
     fn change(&self, transaction: &Transaction) -> Result<Done, Fault> {
+        let done = self.change_once(transaction);
+        if done.as_ref().is_err_and(Fault::is_of_disk) {
+            self.database.suspect();
+        }
+        done
+    }
+
+    fn change_once(&self, transaction: &Transaction) -> Result<Done, Fault> {
         let written = self.database.begin_write()?;
         let mut writer = Writer::new(&written)?;
         let succeeded = writer.view.holds(&transaction.compares)?;
