@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod key;
 mod parse;
+mod service;
 mod show;
 mod value;
 mod written;
@@ -24,6 +25,7 @@ pub use access::{Credentials, Tls};
 pub use background::{Reconcile, Workflow};
 pub use endpoint::Endpoint;
 pub use error::{Error, Problem};
+pub use service::{Access, Limits, OwnTls};
 pub use show::Shown;
 pub use value::Source;
 
@@ -44,7 +46,7 @@ const DEFAULT_FILE: &str = "config.toml";
 /// The configuration in force.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the REST API listens, on loopback.
+    /// Where the REST API listens; on loopback, or with access control.
     pub listen: SocketAddr,
     /// Where the inventory is kept.
     pub data_dir: PathBuf,
@@ -60,6 +62,12 @@ pub struct Config {
     pub workflow: Workflow,
     /// The table `orchestrator.reconcile`.
     pub reconcile: Reconcile,
+    /// The table `orchestrator.access`.
+    pub access: Access,
+    /// The table `orchestrator.tls`; none: the API is served without.
+    pub tls: Option<OwnTls>,
+    /// The table `orchestrator.limits`.
+    pub limits: Limits,
     /// What works, but not as it was written.
     pub warnings: Vec<String>,
     shown: Vec<Shown>,
@@ -171,13 +179,31 @@ impl Reader<'_> {
         let provider = self.take(&key::PROVIDER_KIND, parse::provider_kind);
         let workflow = self.workflow();
         let reconcile = self.reconcile();
+        let access = self.access(data_dir.as_deref());
+        let own_tls = self.own_tls();
+        let limits = self.limits();
+        self.protected(listen, access.as_ref(), own_tls.is_some());
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
         warnings.extend(access::in_clear(credentials.as_ref(), &backend));
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;
-        match (listen, data_dir, auto_register, ptr, ttl, owner, path, verify_timeout, provider, workflow, reconcile) {
+        let served = access.zip(limits);
+        match (
+            listen,
+            data_dir,
+            auto_register,
+            ptr,
+            ttl,
+            owner,
+            path,
+            verify_timeout,
+            provider,
+            workflow,
+            reconcile,
+            served,
+        ) {
             (
                 Some(listen),
                 Some(data_dir),
@@ -190,6 +216,7 @@ impl Reader<'_> {
                 Some(provider),
                 Some(workflow),
                 Some(reconcile),
+                Some((access, limits)),
             ) if problems.is_empty() => Ok(Config {
                 listen,
                 data_dir,
@@ -213,6 +240,9 @@ impl Reader<'_> {
                 provider,
                 workflow,
                 reconcile,
+                access,
+                tls: own_tls,
+                limits,
                 warnings,
                 shown: self.shown,
             }),

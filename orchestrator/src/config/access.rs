@@ -183,7 +183,7 @@ impl Reader<'_> {
         std::fs::read(path).map_err(|error| self.wrong(key, format!("{} cannot be read: {error}", path.display()))).ok()
     }
 
-    fn wrong(&mut self, key: &'static Key, why: String) {
+    pub(super) fn wrong(&mut self, key: &'static Key, why: String) {
         let source = self.collection.effective(key).map_or(Source::Default, |written| written.source);
         self.collection.problems.push(Problem { source, message: format!("{}: {why}", key.path) });
     }
