@@ -1,11 +1,18 @@
 //! The REST API: paths and what they answer with; see `error` for the envelope and the statuses.
 
+mod audit;
+mod caller;
+mod demand;
 mod desired;
 mod error;
+mod guard;
 mod health;
+mod limit;
 mod reconcile;
 mod records;
 mod request;
+mod request_id;
+mod scope;
 mod servers;
 
 use std::sync::Arc;
@@ -15,6 +22,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 use uuid::Uuid;
+
+pub(crate) use caller::LOCAL_ID;
+pub use guard::{Door, Guard, guarded};
 
 use crate::desired::Desired;
 use crate::dns::Dns;

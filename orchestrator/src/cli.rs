@@ -11,6 +11,7 @@ mod reconcile;
 mod record;
 mod serve;
 mod server;
+mod token;
 mod zone;
 
 use std::ffi::OsString;
@@ -93,6 +94,13 @@ Example:
     #[command(after_help = "Example:
   dns-manager serve --config /etc/dns-manager.toml")]
     Serve,
+    /// Create, list and revoke the tokens of the REST API.
+    #[command(
+        subcommand,
+        after_help = "Example:
+  dns-manager token list"
+    )]
+    Token(token::Command),
     /// Look for trouble: one line per check, `ok`, `warn` or `fail`, with what to do.
     #[command(after_help = "Writes a record into each zone, asks the name servers for it, and removes it.
 Exit status 1 if a check fails.
@@ -158,11 +166,15 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// Whether somebody has to change arguments or configuration; a component that cannot be loaded is named there, too.
 fn is_usage(error: &anyhow::Error) -> bool {
-    use crate::{lifecycle, remote, serve};
+    use crate::{lifecycle, remote, serve, token};
     error.is::<crate::config::Error>()
         || error.is::<crate::name::NameError>()
         || error.downcast_ref::<crate::dns::ConnectError>().is_some_and(|error| !error.is_held())
-        || matches!(error.downcast_ref(), Some(serve::Error::Connect(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(serve::Error::Connect(_) | serve::Error::Tls(_) | serve::Error::NoToken(_))
+        )
+        || matches!(error.downcast_ref(), Some(token::Error::Name { .. }))
         || matches!(error.downcast_ref(), Some(lifecycle::Error::Hostname(_) | lifecycle::Error::Request { .. }))
         || matches!(error.downcast_ref(), Some(remote::Error::Refused(reason)) if reason.code == "invalid")
 }
@@ -233,6 +245,7 @@ impl Cli {
             Command::Record(command) => record::run(command, &settings, &mut console).await,
             Command::Serve => serve::run(&settings, &mut console).await,
             Command::Reconcile(command) => reconcile::run(command, &settings, &mut console).await,
+            Command::Token(command) => token::run(command, &settings, &mut console),
             Command::Doctor => doctor::run(&settings, &mut console).await,
             Command::Config(command) => config::run(&command, &settings, &mut console),
             Command::Plugin(command) => plugin::run(command, &mut console).await,

@@ -13,6 +13,7 @@ mod inventory;
 mod key;
 mod parse;
 mod provider;
+mod service;
 mod show;
 mod value;
 mod written;
@@ -27,6 +28,7 @@ pub use background::{Reconcile, Workflow};
 pub use endpoint::Endpoint;
 pub use error::{Error, Problem};
 pub use inventory::Inventory;
+pub use service::{Access, Limits, OwnTls};
 pub use show::Shown;
 pub use value::Source;
 
@@ -47,7 +49,7 @@ const DEFAULT_FILE: &str = "config.toml";
 /// The configuration in force.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the REST API listens, on loopback.
+    /// Where the REST API listens; on loopback, or with access control.
     pub listen: SocketAddr,
     /// Where the inventory is kept.
     pub data_dir: PathBuf,
@@ -65,6 +67,12 @@ pub struct Config {
     pub workflow: Workflow,
     /// The table `orchestrator.reconcile`.
     pub reconcile: Reconcile,
+    /// The table `orchestrator.access`.
+    pub access: Access,
+    /// The table `orchestrator.tls`; none: the API is served without.
+    pub tls: Option<OwnTls>,
+    /// The table `orchestrator.limits`.
+    pub limits: Limits,
     /// What works, but not as it was written.
     pub warnings: Vec<String>,
     shown: Vec<Shown>,
@@ -176,6 +184,10 @@ impl Reader<'_> {
         let provider = self.provider();
         let workflow = self.workflow();
         let reconcile = self.reconcile();
+        let access = self.access(data_dir.as_deref());
+        let own_tls = self.own_tls();
+        let limits = self.limits();
+        self.protected(listen, access.as_ref(), own_tls.is_some());
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
         warnings.extend(access::in_clear(credentials.as_ref(), &backend));
@@ -183,6 +195,7 @@ impl Reader<'_> {
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;
+        let served = access.zip(limits);
         match (
             listen,
             data_dir,
@@ -196,6 +209,7 @@ impl Reader<'_> {
             inventory,
             workflow,
             reconcile,
+            served,
         ) {
             (
                 Some(listen),
@@ -210,6 +224,7 @@ impl Reader<'_> {
                 Some(inventory),
                 Some(workflow),
                 Some(reconcile),
+                Some((access, limits)),
             ) if problems.is_empty() => Ok(Config {
                 listen,
                 data_dir,
@@ -234,6 +249,9 @@ impl Reader<'_> {
                 inventory,
                 workflow,
                 reconcile,
+                access,
+                tls: own_tls,
+                limits,
                 warnings,
                 shown: self.shown,
             }),

@@ -27,6 +27,7 @@ pub use set::Set;
 pub use zone::Zones;
 
 use crate::dns::{self, Dns};
+use crate::name::Name;
 use crate::outcome::{Outcome, Reason, Status};
 use crate::pointer;
 use crate::record::{RecordType, Ttl, value};
@@ -48,6 +49,8 @@ pub struct Desired {
     zones: Option<Zones>,
     /// Whether addresses have a PTR without anybody naming it.
     ptr: bool,
+    /// Where it looks for what is ours; empty: everywhere.
+    within: Vec<Name>,
 }
 
 /// What holds for a plan.
@@ -110,12 +113,17 @@ impl Desired {
     /// On this DNS; `ttl` is for sets that name none. Without zones the name servers are asked for them.
     pub fn new(dns: Arc<dyn Dns>, ttl: Ttl, zones: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let zones = Zones::new(zones);
-        Self { dns, ttl, zones: (zones != Zones::default()).then_some(zones), ptr: false }
+        Self { dns, ttl, zones: (zones != Zones::default()).then_some(zones), ptr: false, within: Vec::new() }
     }
 
     /// Whether the PTRs of addresses that files have are left alone where files lack them: they follow from the addresses.
     pub fn with_ptr(self, ptr: bool) -> Self {
         Self { ptr, ..self }
+    }
+
+    /// Limited to these zones: nothing else is exported, or pruned. Sets that are given are not looked at.
+    pub fn within(self, within: Vec<Name>) -> Self {
+        Self { within, ..self }
     }
 
     /// Plans; nothing is written.
@@ -221,7 +229,11 @@ impl Desired {
         for problem in &page.problems {
             tracing::warn!(place = problem.place, why = problem.reason.message, "a stored value cannot be read");
         }
-        Ok(page.entries.into_iter().filter(|entry| entry.mine).collect())
+        Ok(page.entries.into_iter().filter(|entry| entry.mine && self.is_within(entry)).collect())
+    }
+
+    fn is_within(&self, entry: &Entry) -> bool {
+        self.within.is_empty() || self.within.iter().any(|zone| zone.holds(&entry.name))
     }
 
     /// Has the component decide about items, in a dry run.

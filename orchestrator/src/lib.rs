@@ -4,7 +4,8 @@
 //! component behind [`dns`] and tells the outcome record by record ([`outcome`], [`verification`]); whole files of records go
 //! to [`desired`], which plans before it writes. Requests about servers go to [`lifecycle`], whose steps ask a [`provider`] for
 //! the server and the component for its records, and write how far they came to the [`inventory`]. [`embedded`] stands in for
-//! etcd and CoreDNS where none are configured. [`config`] is read before all of it; [`serve`] runs the REST API, and [`remote`]
+//! etcd and CoreDNS where none are configured. [`config`] is read before all of it; [`serve`] runs the REST API, in which [`token`] says who
+//! may do what, and [`remote`]
 //! is how a command reaches it when both work on one inventory.
 
 #![warn(missing_docs)]
@@ -35,6 +36,7 @@ pub mod repair;
 pub mod serve;
 pub mod server;
 pub mod timestamp;
+pub mod token;
 pub mod verification;
 pub mod zones;
 

@@ -23,6 +23,14 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a name, as somebody wrote it, is surely this one or below it. Whole labels are compared; one with an escaped
+    /// dot could hide what its labels are, and is not.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let rest = name.strip_suffix(self.as_str()).filter(|_| !name.contains('\\'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
 }
 
 impl fmt::Display for Name {

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::api;
 use crate::desired::{MaxDeletes, Options, Plan, Set, TooManyDeletes};
 use crate::outcome::{Outcome, Reason};
 use crate::reconcile::{self, Report};
@@ -17,6 +19,7 @@ use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Selection, Wanted};
 use crate::serve::Holder;
 use crate::server::{Server, State, Step, StepOutcome};
+use crate::token;
 use crate::verification::Verification;
 
 /// The service and the command are on one machine.
@@ -38,7 +41,8 @@ impl Remote {
     /// The service that this holder names, if it is there; a stale file, or another service by now, is nobody.
     pub async fn find(holder: &Holder) -> Option<Self> {
         // The service is on loopback: a proxy for the rest of the world is none for it.
-        let client = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build().ok()?;
+        let client = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).default_headers(headers(holder)?);
+        let client = client.build().ok()?;
         let remote = Self { client, base: Url::parse(&holder.url).ok()? };
         #[derive(Deserialize)]
         struct Health {
@@ -290,6 +294,17 @@ impl Remote {
         }
         url
     }
+}
+
+/// What says that we can read the directory of the service.
+fn headers(holder: &Holder) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(secret) = &holder.secret {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token::present(api::LOCAL_ID, secret))).ok()?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Some(headers)
 }
 
 fn desired_body(sets: &[Set], options: Options, shown: Option<&Plan>) -> Value {

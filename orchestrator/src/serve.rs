@@ -1,20 +1,21 @@
-//! The orchestrator as a service: the REST API on loopback, on an inventory that it alone holds.
+//! The orchestrator as a service: the REST API, on loopback or with access control, on an inventory that it alone holds.
 
 mod holder;
+mod listener;
+mod tls;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use holder::Holder;
 
-use crate::api::{self, Service};
+use crate::api::{self, Door, Guard, Service, guarded};
 use crate::config::Config;
 use crate::desired::Desired;
 use crate::dns::{self, ConnectError, Dns};
@@ -23,7 +24,9 @@ use crate::lifecycle::{Keeper, Lifecycle, Policy};
 use crate::name::Name;
 use crate::reconcile::{self, Reconciler};
 use crate::registry::Registry;
+use crate::token::{self, Store};
 use crate::zones;
+use listener::Listener;
 
 /// How long running requests and workflows may take to end once the service is told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -36,13 +39,15 @@ pub struct Running {
     address: SocketAddr,
     lifecycle: Lifecycle,
     stop: watch::Sender<bool>,
-    server: JoinHandle<std::io::Result<()>>,
+    url: String,
+    listeners: Vec<Listener>,
     background: Background,
     data_dir: PathBuf,
 }
 
 /// What goes on without anybody asking.
 struct Background {
+    renewal: Option<JoinHandle<()>>,
     keeper: JoinHandle<()>,
     reconciler: JoinHandle<()>,
 }
@@ -53,14 +58,20 @@ struct Background {
 ///
 /// One of these fails; then nothing is left running.
 pub async fn start(config: &Config) -> Result<Running, Error> {
+    let tls = config.tls.as_ref().map(tls::load).transpose()?;
+    if let Some(warning) = tls.as_ref().and_then(|loaded| loaded.warning.as_ref()) {
+        tracing::warn!("{warning}");
+    }
+    has_token(config)?;
     let dns: Arc<dyn Dns> = Arc::new(dns::connect(config).await?);
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
         tracing::warn!("{warning}");
     }
     let inventory = open_inventory(config).await?;
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
-    let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
+    let (listener, address) = bind(config.listen)?;
+    // Over TLS, or from elsewhere, commands on this machine would need more than they find: they have a listener of their own.
+    let own =
+        if tls.is_some() || !address.ip().is_loopback() { Some(bind((Ipv4Addr::LOCALHOST, 0).into())?) } else { None };
 
     let instance = Uuid::now_v7();
     let provider = config.provider.provider();
@@ -76,19 +87,32 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         instance,
     };
     let stop = watch::Sender::new(false);
-    let serving = axum::serve(listener, api::router(service)).with_graceful_shutdown(told(&stop));
-    let server = tokio::spawn(serving.into_future());
+    let secret = token::secret();
+    let guard = Arc::new(Guard::new(config, &secret).map_err(|(path, source)| Error::Audit { path, source })?);
+    let router = api::router(service);
+    let tls = tls.map(|loaded| loaded.config());
+    let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+    let found_at = own.as_ref().map_or_else(|| url.clone(), |(_, own)| format!("http://{own}"));
+    let failed = |source| Error::Listen { address, source };
+    let mut listeners = Vec::new();
+    if let Some((own, _)) = own {
+        let router = guarded(router.clone(), Arc::clone(&guard), Door::Local);
+        listeners.push(Listener::serve(own, None, router).map_err(failed)?);
+    }
+    listeners.push(Listener::serve(listener, tls.clone(), guarded(router, guard, Door::Public)).map_err(failed)?);
     let keeper = Keeper::new(&lifecycle, config.workflow.in_flight);
+    let renewal = config.tls.clone().zip(tls).map(|(files, shown)| tokio::spawn(tls::renew(files, shown)));
     let background = Background {
+        renewal,
         keeper: tokio::spawn(keeper.run(told(&stop), STOP_WITHIN)),
         reconciler: tokio::spawn(reconcile::keep(reconciler, config.reconcile.every, told(&stop))),
     };
 
     // Only now: who reads it finds somebody who answers.
-    let holder = Holder { url: format!("http://{address}"), instance };
+    let holder = Holder { url: found_at, instance, secret: Some(secret) };
     holder.write(&config.data_dir).map_err(|source| Error::Announce { directory: config.data_dir.clone(), source })?;
     tracing::info!(%address, "listening");
-    Ok(Running { address, lifecycle, stop, server, background, data_dir: config.data_dir.clone() })
+    Ok(Running { address, lifecycle, stop, url, listeners, background, data_dir: config.data_dir.clone() })
 }
 
 impl Running {
@@ -99,7 +123,7 @@ impl Running {
 
     /// Its base URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
     }
 
     /// Takes no more requests, lets those at work and the workflows end, and lets go of the inventory.
@@ -108,21 +132,19 @@ impl Running {
     ///
     /// Serving had failed.
     pub async fn stop(self) -> std::io::Result<()> {
-        let Self { lifecycle, stop, mut server, background, data_dir, .. } = self;
+        let Self { lifecycle, stop, listeners, background, data_dir, .. } = self;
         let deadline = Instant::now() + STOP_WITHIN;
         stop.send_replace(true);
-        let ended = match tokio::time::timeout(STOP_WITHIN, &mut server).await {
-            Ok(ended) => ended.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))),
-            Err(_) => {
-                server.abort();
-                Ok(())
-            }
-        };
+        let stopped = listeners.into_iter().map(|listener| listener.stop(STOP_WITHIN));
+        let ended = futures_util::future::join_all(stopped).await.into_iter().collect();
         while !lifecycle.is_idle() && Instant::now() < deadline {
             tokio::time::sleep(PAUSE).await;
         }
         // A pass that is broken off is made anew; workflows that are go on in the next process.
         background.reconciler.abort();
+        if let Some(renewal) = background.renewal {
+            renewal.abort();
+        }
         if background.keeper.await.is_err() {
             tracing::error!("the background work had broken off");
         }
@@ -138,6 +160,30 @@ fn told(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static
         // A sender that is gone means the same as a message.
         let _ = stop.wait_for(|stop| *stop).await;
     }
+}
+
+/// Other addresses than loopback are for those with a token: somebody has to have one.
+fn has_token(config: &Config) -> Result<(), Error> {
+    let store = Store::new(&config.access.tokens);
+    if !config.access.required {
+        return Ok(());
+    }
+    let is_usable = store.read()?.iter().any(|token| !token.is_expired());
+    match is_usable {
+        true => Ok(()),
+        false if !config.listen.ip().is_loopback() => Err(Error::NoToken(store.path().to_owned())),
+        false => {
+            tracing::warn!(
+                "there is no token yet, and only commands on this machine are let in: `dns-manager token create`"
+            );
+            Ok(())
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    bound.map(|(address, listener)| (listener, address)).map_err(|source| Error::Listen { address, source })
 }
 
 /// Opens the inventory; a command that holds it is waited for.
@@ -157,6 +203,27 @@ pub enum Error {
     /// There is no DNS to ask.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The tokens cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] token::Error),
+    /// Nobody could enter.
+    #[error(
+        "orchestrator.listen is not a loopback address, and there is no token in {} that could let anybody in: create one \
+         (`dns-manager token create NAME`)",
+        .0.display()
+    )]
+    NoToken(PathBuf),
+    /// The audit log cannot be written.
+    #[error("opening {}, which is orchestrator.access.audit", path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The inventory cannot be opened.
     #[error(transparent)]
     Inventory(#[from] OpenError),

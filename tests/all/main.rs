@@ -8,6 +8,7 @@
     reason = "a test that cannot go on says so by failing"
 )]
 
+mod access;
 mod bad_input;
 #[cfg(feature = "live")]
 mod chaos;

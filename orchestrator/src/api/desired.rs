@@ -1,12 +1,14 @@
 //! `/dns/plan`, `/dns/apply` and `/dns/export`
 
 use axum::extract::{Request, State};
+use axum::http::Extensions;
 use serde::Deserialize;
 
 use super::Service;
+use super::caller::Caller;
 use super::error::{Failure, Success, outcomes};
 use super::request::{self, Parameters, RawQuery};
-use crate::desired::{File, MaxDeletes, NoMaximum, Options, Plan, Planned, Set};
+use crate::desired::{Desired, File, MaxDeletes, NoMaximum, Options, Plan, Planned, Set};
 use crate::outcome::Outcome;
 
 /// What a body is called in messages about its lines.
@@ -51,8 +53,9 @@ pub(super) async fn plan(
     query: RawQuery,
     request: Request,
 ) -> Result<Success<Plan>, Failure> {
+    let desired = within(&service, request.extensions());
     let wish = Wish::read(query, request).await?;
-    let planned = allowed(service.desired.plan(&wish.sets, wish.options, &mut ()).await?)?;
+    let planned = allowed(desired.plan(&wish.sets, wish.options, &mut ()).await?)?;
     Ok(Success::ok(planned.plan().clone()))
 }
 
@@ -61,17 +64,29 @@ pub(super) async fn apply(
     query: RawQuery,
     request: Request,
 ) -> Result<Success<Vec<Outcome>>, Failure> {
+    let desired = within(&service, request.extensions());
     let wish = Wish::read(query, request).await?;
-    let mut planned = allowed(service.desired.plan(&wish.sets, wish.options, &mut ()).await?)?;
+    let mut planned = allowed(desired.plan(&wish.sets, wish.options, &mut ()).await?)?;
     if let Some(shown) = &wish.shown {
         planned.after(shown);
     }
-    outcomes(service.desired.apply(planned, &mut ()).await)
+    outcomes(desired.apply(planned, &mut ()).await)
 }
 
 pub(super) async fn export(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Set>>, Failure> {
     Parameters::new(query, &[])?;
     Ok(Success::ok(service.desired.export().await?))
+}
+
+/// What is desired of the zones that the caller is limited to; what is outside is not looked at, and never pruned.
+fn within(service: &Service, extensions: &Extensions) -> Desired {
+    let zones = extensions.get::<Caller>().map(|caller| caller.zones.clone()).unwrap_or_default();
+    service.desired.clone().within(zones)
+}
+
+/// The names in a body of `plan` or `apply`, as these will read it.
+pub(super) fn names(octets: &[u8], is_json: bool) -> Result<Vec<String>, Failure> {
+    Ok(Wish::of(octets, is_json)?.sets.into_iter().map(|set| set.name).collect())
 }
 
 /// Stops a plan that deletes too much; whoever asked sees it nevertheless.
@@ -86,9 +101,7 @@ impl Wish {
     async fn read(query: RawQuery, request: Request) -> Result<Self, Failure> {
         let parameters = Parameters::new(query, &["prune", "max_deletes"])?;
         let (octets, is_json) = request::document(request).await?;
-        let first = octets.iter().find(|octet| !octet.is_ascii_whitespace());
-        let mut wish =
-            if is_json && first == Some(&b'{') { Self::of_object(&octets)? } else { Self::of_list(&octets)? };
+        let mut wish = Self::of(&octets, is_json)?;
         if let Some(prune) = parameters.one("prune")? {
             wish.options.prune = prune.parse().map_err(|_| {
                 Failure::invalid(format!("prune: \"{}\" is neither true nor false", prune.escape_debug()))
@@ -98,6 +111,11 @@ impl Wish {
             wish.options.max_deletes = max_deletes(&most)?;
         }
         Ok(wish)
+    }
+
+    fn of(octets: &[u8], is_json: bool) -> Result<Self, Failure> {
+        let first = octets.iter().find(|octet| !octet.is_ascii_whitespace());
+        if is_json && first == Some(&b'{') { Self::of_object(octets) } else { Self::of_list(octets) }
     }
 
     fn of_list(octets: &[u8]) -> Result<Self, Failure> {

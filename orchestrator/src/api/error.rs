@@ -51,6 +51,7 @@ pub(super) struct Failure {
     #[serde(skip)]
     status: StatusCode,
     success: bool,
+    #[serde(serialize_with = "explained")]
     error: Reason,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Data>,
@@ -66,7 +67,7 @@ enum Data {
 }
 
 impl Failure {
-    fn new(status: StatusCode, code: &str, message: String) -> Self {
+    pub(super) fn new(status: StatusCode, code: &str, message: String) -> Self {
         Self { status, success: false, error: Reason { code: code.to_owned(), message }, data: None }
     }
 
@@ -111,6 +112,18 @@ impl Failure {
     pub(super) fn internal(message: String) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
+}
+
+/// With what finds the request in the log.
+fn explained<S: serde::Serializer>(error: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Explained<'a> {
+        #[serde(flatten)]
+        error: &'a Reason,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+    }
+    Explained { error, request_id: super::request_id::current() }.serialize(serializer)
 }
 
 impl IntoResponse for Failure {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::error::Failure;
 
 /// Nobody keeps a connection open longer than this.
-const MAX_WAIT: Duration = Duration::from_secs(600);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(600);
 
 /// The parameters of a path.
 pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Failure> {
@@ -113,7 +113,7 @@ pub(super) async fn document(request: Request) -> Result<(axum::body::Bytes, boo
 /// RFC 9512, and what came before it. None of them is what a web page can send without asking.
 const YAML: [&str; 3] = ["application/yaml", "application/x-yaml", "text/yaml"];
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     essence(headers).eq_ignore_ascii_case("application/json")
 }
 

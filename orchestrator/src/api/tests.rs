@@ -259,7 +259,7 @@ async fn a_workflow_that_stopped_is_an_error_with_the_server() {
 #[tokio::test]
 async fn a_command_sees_the_steps_of_a_running_service() {
     let api = Api::start(FakeDns::default()).await;
-    let holder = Holder { url: api.base.clone(), instance: api.instance };
+    let holder = Holder { url: api.base.clone(), instance: api.instance, secret: None };
     let stale = Holder { instance: Uuid::now_v7(), ..holder.clone() };
     let remote = Remote::find(&holder).await.unwrap();
     let mut steps = Vec::new();

@@ -75,6 +75,23 @@ pub(super) const IN_FLIGHT: Key =
 pub(super) const RECONCILE_EVERY: Key = text("orchestrator.reconcile.every", Fallback::Text("5m"));
 pub(super) const RECONCILE_PUT_BACK: Key =
     Key { path: "orchestrator.reconcile.put_back", kind: Kind::Switch, fallback: Fallback::Switch(false) };
+pub(super) const ACCESS_REQUIRED: Key =
+    Key { path: "orchestrator.access.required", kind: Kind::Switch, fallback: Fallback::Switch(false) };
+pub(super) const ACCESS_ALLOW_PLAIN: Key =
+    Key { path: "orchestrator.access.allow_plain", kind: Kind::Switch, fallback: Fallback::Switch(false) };
+pub(super) const ACCESS_TOKENS: Key = file("orchestrator.access.tokens");
+pub(super) const ACCESS_AUDIT: Key = file("orchestrator.access.audit");
+pub(super) const OWN_CERTIFICATE: Key = file("orchestrator.tls.certificate");
+pub(super) const OWN_KEY: Key = file("orchestrator.tls.key");
+pub(super) const OWN_CLIENT_CA: Key = file("orchestrator.tls.client_ca");
+pub(super) const CONCURRENT_REQUESTS: Key =
+    Key { path: "orchestrator.limits.concurrent_requests", kind: Kind::Number, fallback: Fallback::Number(512) };
+pub(super) const REQUESTS_PER_SECOND: Key =
+    Key { path: "orchestrator.limits.requests_per_second", kind: Kind::Number, fallback: Fallback::Number(500) };
+pub(super) const BURST: Key =
+    Key { path: "orchestrator.limits.burst", kind: Kind::Number, fallback: Fallback::Number(2000) };
+pub(super) const REQUEST_TIMEOUT: Key = text("orchestrator.limits.request_timeout", Fallback::Text("60s"));
+pub(super) const BODY_TIMEOUT: Key = text("orchestrator.limits.body_timeout", Fallback::Text("30s"));
 
 /// Every key, in the order in which people are shown them.
 pub(super) const KEYS: &[&Key] = &[
@@ -113,6 +130,18 @@ pub(super) const KEYS: &[&Key] = &[
     &IN_FLIGHT,
     &RECONCILE_EVERY,
     &RECONCILE_PUT_BACK,
+    &ACCESS_REQUIRED,
+    &ACCESS_ALLOW_PLAIN,
+    &ACCESS_TOKENS,
+    &ACCESS_AUDIT,
+    &OWN_CERTIFICATE,
+    &OWN_KEY,
+    &OWN_CLIENT_CA,
+    &CONCURRENT_REQUESTS,
+    &REQUESTS_PER_SECOND,
+    &BURST,
+    &REQUEST_TIMEOUT,
+    &BODY_TIMEOUT,
 ];
 
 /// The tables that hold them.
@@ -127,6 +156,9 @@ const TABLES: &[&str] = &[
     "orchestrator.inventory",
     "orchestrator.workflow",
     "orchestrator.reconcile",
+    "orchestrator.access",
+    "orchestrator.tls",
+    "orchestrator.limits",
 ];
 
 /// The table whose keys are free: each is handed to the plugin as it is.

@@ -142,10 +142,12 @@ fn everything_wrong_is_reported_at_once() {
         error.lines().collect::<Vec<_>>(),
         [
             "config.toml:4: unknown key \"orchestrator.dns.nope\": the nearest known one is \"orchestrator.dns.zones\"",
-            "DNS_MANAGER__ORCHESTRATOR__LISTEN: orchestrator.listen: \"0.0.0.0:80\" is not a loopback address, and without \
-             access control, which is not available yet, no other is served: write \"127.0.0.1:80\"",
             "config.toml:3: orchestrator.dns.auto_register: \"yes\" is neither true nor false",
             "config.toml:2: orchestrator.dns.ttl: 0 is out of range: a TTL is 1 to 2147483647 seconds",
+            "DNS_MANAGER__ORCHESTRATOR__LISTEN: orchestrator.listen: \"0.0.0.0:80\" is not a loopback address, and no other is \
+             served without access control and TLS: create a token (`dns-manager token create NAME`) and set \
+             orchestrator.access.required = true; set orchestrator.tls.certificate and orchestrator.tls.key, or, behind a \
+             proxy that speaks TLS, orchestrator.access.allow_plain = true; or write \"127.0.0.1:80\"",
         ]
     );
 }

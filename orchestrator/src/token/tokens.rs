@@ -1,0 +1,76 @@
+//! The tokens as a service sees them: what the file says now.
+
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Presented, Store, Token};
+
+/// The tokens of a file, read again when it changes, so that one that is revoked ends at once.
+#[derive(Debug)]
+pub struct Tokens {
+    store: Store,
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    stamp: Stamp,
+    /// None: the file is no good, which was said in the log.
+    tokens: Option<Arc<[Token]>>,
+}
+
+/// Tells one content of a file from the next: each is a new file, and one that is edited in its place has another time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<std::time::SystemTime>,
+    length: u64,
+    file: (u64, i64, i64, u32),
+}
+
+/// The file cannot be read, or is damaged; the log says why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unusable;
+
+impl Tokens {
+    /// Of this file.
+    pub fn new(store: Store) -> Self {
+        Self { store, seen: Mutex::new(None) }
+    }
+
+    /// The token that was presented, expired or not; none: nobody knows it.
+    pub(crate) fn find(&self, presented: &Presented<'_>) -> Result<Option<Token>, Unusable> {
+        Ok(self.current()?.iter().find(|token| token.accepts(presented)).cloned())
+    }
+
+    fn current(&self) -> Result<Arc<[Token]>, Unusable> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the file is read: what is written in between is seen the next time.
+        let stamp = self.stamp();
+        let is_new = seen.as_ref().is_none_or(|seen| seen.stamp != stamp);
+        if is_new {
+            let tokens = match self.store.read() {
+                Ok(tokens) => Some(tokens.into()),
+                Err(error) => {
+                    tracing::error!("no token is accepted: {}", crate::error_chain(&error));
+                    None
+                }
+            };
+            *seen = Some(Seen { stamp, tokens });
+        }
+        seen.as_ref().and_then(|seen| seen.tokens.clone()).ok_or(Unusable)
+    }
+
+    fn stamp(&self) -> Stamp {
+        let Ok(metadata) = fs::metadata(self.store.path()) else {
+            return Stamp { modified: None, length: 0, file: (0, 0, 0, 0) };
+        };
+        #[cfg(unix)]
+        let file = {
+            use std::os::unix::fs::MetadataExt as _;
+            (metadata.ino(), metadata.ctime(), metadata.ctime_nsec(), metadata.mode())
+        };
+        #[cfg(not(unix))]
+        let file = (0, 0, 0, 0);
+        Stamp { modified: metadata.modified().ok(), length: metadata.len(), file }
+    }
+}

@@ -1,0 +1,79 @@
+//! A token that is limited to a zone sees and changes nothing else.
+
+use serde_json::{Value, json};
+
+use super::{REQUIRED, installation, send, set, status, token};
+
+const A: &str = "web.a.example.com";
+const B: &str = "web.b.example.com";
+
+#[tokio::test]
+async fn a_token_of_one_zone_sees_and_changes_nothing_else() {
+    let installation = installation(REQUIRED);
+    let serving = installation.serve().await;
+    let all = token(&installation, &["all", "--role", "admin"]).await;
+    let own = token(&installation, &["own", "--role", "admin", "--zone", "A.example.com"]).await;
+    assert_eq!(status(&serving, &all, "POST /api/v1/dns/records", Some(json!([set(A), set(B)]))).await, 200);
+    for host in ["srv.a.example.com", "srv.b.example.com"] {
+        let server = json!({"hostname": host, "addresses": ["192.0.2.9"]});
+        assert_eq!(status(&serving, &all, "POST /api/v1/servers?wait=60s", Some(server)).await, 200, "{host}");
+    }
+    let before = send(&serving, &all, "GET /api/v1/dns/export", None).await.body;
+
+    for path in ["dns/records", "dns/records?name=web.b.example.com", "dns/export", "servers"] {
+        let everything = send(&serving, &all, &format!("GET /api/v1/{path}"), None).await.body;
+        assert!(everything.to_string().contains("b.example.com"), "{everything}");
+        let seen = send(&serving, &own, &format!("GET /api/v1/{path}"), None).await;
+        assert_eq!(seen.status, 200, "{}", seen.body);
+        assert!(!seen.body["data"].to_string().contains("b.example.com"), "{path}: {}", seen.body);
+        assert_eq!(seen.body["data"].as_array().unwrap().is_empty(), path.contains('?'), "{}", seen.body);
+    }
+    let wish = |name: &str| json!({"record_sets": [set(A), set(name)]});
+    for (line, body) in [
+        ("GET /api/v1/servers/srv.b.example.com", None),
+        ("DELETE /api/v1/servers/srv.b.example.com", None),
+        ("DELETE /api/v1/servers/SRV.B.example.com.", None),
+        ("POST /api/v1/servers", Some(json!({"hostname": "new.b.example.com", "addresses": ["192.0.2.1"]}))),
+        ("POST /api/v1/servers", Some(json!({"hostname": "xa.example.com", "addresses": ["192.0.2.1"]}))),
+        ("POST /api/v1/dns/records", Some(set(B))),
+        ("POST /api/v1/dns/records", Some(json!([set("new.a.example.com"), set(B)]))),
+        ("POST /api/v1/dns/records", Some(set("web\\.a.example.com"))),
+        ("PUT /api/v1/dns/records/web.b.example.com/A", Some(json!({"values": ["192.0.2.2"]}))),
+        ("PUT /api/v1/dns/records/web.%62.example.com/A", Some(json!({"values": ["192.0.2.2"]}))),
+        ("DELETE /api/v1/dns/records/web.b.example.com/A", None),
+        ("DELETE /api/v1/dns/records/example.com/A", None),
+        ("POST /api/v1/dns/records/web.b.example.com/verify", None),
+        ("POST /api/v1/dns/plan", Some(wish(B))),
+        ("POST /api/v1/dns/plan", Some(json!([set(B)]))),
+        ("POST /api/v1/dns/apply", Some(wish(B))),
+        ("POST /api/v1/dns/apply", Some(json!([set(B)]))),
+        ("POST /api/v1/reconcile", Some(json!({"dry_run": true}))),
+    ] {
+        let answer = send(&serving, &own, line, body).await;
+        assert_eq!(
+            (answer.status, &answer.body["error"]["code"]),
+            (403, &json!("forbidden")),
+            "{line}: {}",
+            answer.body
+        );
+        let message = answer.body["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("the token own is limited to a.example.com: "), "{message}");
+    }
+    assert_eq!(send(&serving, &all, "GET /api/v1/dns/export", None).await.body, before);
+
+    // Within its zone it does what others do; what it prunes is its own.
+    let pruned = json!({"record_sets": [set("new.a.example.com")], "prune": true, "max_deletes": "100%"});
+    let plan = send(&serving, &own, "POST /api/v1/dns/plan", Some(pruned.clone())).await;
+    assert_eq!(plan.status, 200, "{}", plan.body);
+    assert!(plan.body.to_string().contains(A) && !plan.body.to_string().contains("b.example.com"), "{}", plan.body);
+    let applied = send(&serving, &own, "POST /api/v1/dns/apply", Some(pruned)).await;
+    assert_eq!(applied.status, 200, "{}", applied.body);
+    let names = |body: &Value| {
+        let sets = body["data"].as_array().unwrap().iter();
+        sets.map(|set| set["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut left = names(&send(&serving, &all, "GET /api/v1/dns/records", None).await.body);
+    left.sort();
+    assert_eq!(left, ["new.a.example.com", "srv.a.example.com", "srv.b.example.com", B]);
+    assert_eq!(status(&serving, &own, "DELETE /api/v1/servers/srv.a.example.com?wait=60s", None).await, 200);
+}
