@@ -2,12 +2,17 @@
 
 mod audit;
 mod caller;
+mod condition;
 mod demand;
 mod desired;
 mod error;
+mod events;
 mod guard;
 mod health;
+mod idempotency;
 mod limit;
+mod openapi;
+mod page;
 mod reconcile;
 mod records;
 mod request;
@@ -20,7 +25,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post, put};
+use tokio::sync::watch;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 pub(crate) use caller::LOCAL_ID;
@@ -51,35 +59,46 @@ pub struct Service {
     pub lifecycle: Lifecycle,
     /// What should be registered, against what is.
     pub reconciler: Reconciler,
+    /// The zones that are configured.
+    pub zones: Vec<String>,
     /// Tells this process from others that listened at the same address before.
     pub instance: Uuid,
+    /// Becomes true when the service is told to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// The description of the paths; [`router`] makes it.
+    pub openapi: Arc<utoipa::openapi::OpenApi>,
 }
 
 /// All paths.
 pub fn router(service: Service) -> Router {
-    let records = Router::new()
-        .route("/", get(records::list).post(records::register))
-        .route("/{name}/verify", post(records::verify))
-        .route("/{name}/{type}", put(records::update).delete(records::unregister));
-    let servers = Router::new()
-        .route("/", get(servers::list).post(servers::create))
-        .route("/{hostname}", get(servers::show).delete(servers::delete));
-    let files = Router::new()
-        .route("/api/v1/dns/plan", post(desired::plan))
-        .route("/api/v1/dns/apply", post(desired::apply))
+    let files = OpenApiRouter::new()
+        .routes(routes!(desired::plan))
+        .routes(routes!(desired::apply))
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
-    Router::new()
-        .nest("/api/v1/dns/records", records)
-        .merge(files)
-        .route("/api/v1/dns/export", get(desired::export))
-        .nest("/api/v1/servers", servers)
-        .route("/api/v1/reconcile", post(reconcile::reconcile))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(wrong_method)
+    let (router, document) = OpenApiRouter::with_openapi(openapi::Common::openapi())
+        .routes(routes!(records::list, records::register))
+        .routes(routes!(records::show, records::update, records::unregister))
+        .routes(routes!(records::verify))
+        .routes(routes!(records::adopt))
+        .routes(routes!(records::release))
+        .routes(routes!(records::repair))
+        .routes(routes!(desired::export))
+        .routes(routes!(servers::list, servers::create))
+        .routes(routes!(servers::show, servers::delete))
+        .routes(routes!(servers::retry))
+        .routes(routes!(servers::rename))
+        .routes(routes!(events::of_all))
+        .routes(routes!(events::of_one))
+        .routes(routes!(reconcile::reconcile))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(openapi::openapi))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(service)
+        .layer(axum::middleware::from_fn_with_state(idempotency::Answers::new(), idempotency::once))
+        .merge(files)
+        .split_for_parts();
+    let service = Service { openapi: Arc::new(document), ..service };
+    router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(service)
 }
 
 async fn unknown_path(uri: Uri) -> Failure {

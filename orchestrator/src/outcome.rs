@@ -12,7 +12,7 @@ use crate::record::RecordType;
 use crate::record::value;
 
 /// What became of one record. A field is null where a request did not name it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Outcome {
     /// Where it stands.
     pub name: String,
@@ -33,8 +33,9 @@ pub struct Outcome {
 }
 
 /// What became of a record, in rising order of gravity from `refused` on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = OutcomeStatus)]
 pub enum Status {
     /// It is there, and was not.
     Created,
@@ -95,7 +96,7 @@ impl From<contract::Status> for Status {
 }
 
 /// Why something was not done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reason {
     /// For programs: a case of the contract's `code`, or a code of the host's.
     pub code: String,

@@ -12,7 +12,7 @@ pub use rr_type::{RecordType, UnknownType};
 pub use value::ValueError;
 
 /// One value that is registered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Record {
     /// Where it stands, without a trailing dot.
     pub name: String,
@@ -24,6 +24,7 @@ pub struct Record {
     pub ttl: u32,
     /// Of a record that is not ours alone: whose it is; null: nobody's.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_ours")]
+    #[schema(value_type = Option<String>)]
     pub owner: Option<Option<String>>,
 }
 
@@ -45,7 +46,7 @@ impl From<&contract::Entry> for Record {
 }
 
 /// All values of one type at one name, as somebody wants them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordSet {
     /// Where they stand.

@@ -36,8 +36,14 @@ pub struct Wanted {
     pub zone: Option<String>,
     /// At this name.
     pub name: Option<String>,
+    /// With `name`: at the names below it, too.
+    pub below: bool,
     /// Of this type.
     pub record_type: Option<RecordType>,
+    /// Bearing this owner's mark.
+    pub owner: Option<String>,
+    /// Of this server.
+    pub resource: Option<String>,
 }
 
 /// What is registered.
@@ -80,8 +86,10 @@ impl Registry {
         let filter = Filter {
             zone: wanted.zone,
             name: wanted.name,
+            below: wanted.below,
             rr_type: wanted.record_type.map(RecordType::number),
-            ..Filter::default()
+            owner: wanted.owner,
+            resource: wanted.resource,
         };
         let page = self.dns.list(filter, dns::usual_call()).await?;
         Ok(Listing {

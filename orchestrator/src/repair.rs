@@ -6,7 +6,8 @@ use serde::Serialize;
 use crate::outcome::Reason;
 
 /// A difference between a key and what it should hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = RepairProblem)]
 pub struct Problem {
     /// The zone that was looked at.
     pub zone: String,

@@ -77,6 +77,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let provider = config.provider.provider();
     let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, inventory, Policy::of(config));
     let reconciler = Reconciler::new(Arc::clone(&dns), lifecycle.clone(), reconcile::Policy::of(config));
+    let stop = watch::Sender::new(false);
     let service = Service {
         registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
         desired: Desired::new(Arc::clone(&dns), config.dns.ttl, config.dns.zones.iter().map(Name::as_str))
@@ -84,9 +85,11 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         reconciler: reconciler.clone(),
         lifecycle: lifecycle.clone(),
         dns,
+        zones: config.dns.zones.iter().map(ToString::to_string).collect(),
         instance,
+        stopping: stop.subscribe(),
+        openapi: Arc::default(),
     };
-    let stop = watch::Sender::new(false);
     let secret = token::secret();
     let guard = Arc::new(Guard::new(config, &secret).map_err(|(path, source)| Error::Audit { path, source })?);
     let router = api::router(service);

@@ -13,13 +13,15 @@ use crate::outcome::Outcome;
 use crate::timestamp::Timestamp;
 
 /// A server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Server {
     /// Stays the same whatever the server is called; its records carry it.
     pub id: Uuid,
     /// Its full name.
+    #[schema(value_type = String)]
     pub hostname: HostName,
     /// Its addresses, as its provider knows them.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpAddr>,
     /// Where it is in its life.
     pub state: State,
@@ -37,15 +39,18 @@ pub struct Server {
     pub attempts: u32,
     /// When the step that is due is tried again; null: at once.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub retry_at: Option<Timestamp>,
     /// Since when that step has been due; its deadline counts from here, over restarts.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub due_since: Option<Timestamp>,
     /// Of a failed server: the state in which its workflow stopped, and from which a retry goes on.
     #[serde(default)]
     pub stopped_in: Option<State>,
     /// Names that it had, under which records of it may still stand.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub former_hostnames: Vec<HostName>,
     /// What tells the request that made it from others (`Idempotency-Key`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,7 +58,7 @@ pub struct Server {
 }
 
 /// What is to become of a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wanted {
     /// It is to be there.
@@ -64,7 +69,7 @@ pub enum Wanted {
 }
 
 /// What became of a server's records.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServerDns {
     /// How often in a row it was registered and verified without success.
     #[serde(default)]
@@ -79,8 +84,9 @@ pub struct ServerDns {
 }
 
 /// Where a server is in its life; each state but the resting ones is the step that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = ServerState)]
 pub enum State {
     /// The provider is to create it.
     Creating,
@@ -129,11 +135,12 @@ impl fmt::Display for State {
 }
 
 /// One step of a workflow, recorded before and after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Step {
     /// `register`, say.
     pub name: String,
     /// When it began, for the first time.
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     /// How long it took; null: it has not ended.
     pub duration_ms: Option<u64>,
@@ -151,7 +158,7 @@ fn once() -> u32 {
 }
 
 /// How a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOutcome {
     /// It has not ended.

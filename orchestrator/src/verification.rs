@@ -10,7 +10,7 @@ use crate::outcome::Reason;
 use crate::record::{RecordType, value};
 
 /// The verification of one name and type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Verification {
     /// The name asked for.
     pub name: String,
@@ -25,7 +25,8 @@ pub struct Verification {
 }
 
 /// What one name server answered last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = NameServerAnswer)]
 pub struct Answer {
     /// The name server, as configured.
     pub nameserver: String,
@@ -47,7 +48,7 @@ pub struct Answer {
 }
 
 /// What a verification came to, in rising order of gravity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Answered as expected.

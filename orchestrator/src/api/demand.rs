@@ -64,6 +64,7 @@ impl Demand {
             ["api", "v1", "dns", "apply"] if is_post => Self { is_bulk: true, ..demand(Role::Write, Names::Wish) },
             ["api", "v1", "servers"] if is_look => demand(Role::Read, Names::Listed),
             ["api", "v1", "servers"] => demand(by_method, Names::Server),
+            ["api", "v1", "servers", "events"] if is_look => demand(Role::Read, Names::Any),
             ["api", "v1", "servers", hostname] => demand(by_method, host(hostname)),
             ["api", "v1", "servers", hostname, "events"] if is_look => demand(Role::Read, host(hostname)),
             ["api", "v1", "servers", hostname, "retry"] => demand(by_method, host(hostname)),

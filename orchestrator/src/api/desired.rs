@@ -3,10 +3,11 @@
 use axum::extract::{Request, State};
 use axum::http::Extensions;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Service;
 use super::caller::Caller;
-use super::error::{Failure, Success, outcomes};
+use super::error::{Body, ErrorBody, Failure, Success, outcomes};
 use super::request::{self, Parameters, RawQuery};
 use crate::desired::{Desired, File, MaxDeletes, NoMaximum, Options, Plan, Planned, Set};
 use crate::outcome::Outcome;
@@ -22,17 +23,23 @@ struct Wish {
     shown: Option<Plan>,
 }
 
-#[derive(Deserialize)]
+/// Record sets, and what holds for them. A list of record sets alone is a body, too; both may be YAML.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Object {
+pub(super) struct Object {
+    /// A list of record sets.
+    #[schema(value_type = Vec<Set>)]
     record_sets: serde_json::Value,
+    /// Delete what is ours and the list lacks.
     prune: Option<bool>,
+    /// How much of a zone may be deleted.
     max_deletes: Option<Most>,
+    /// The plan that somebody was shown, and agreed to.
     planned: Option<Plan>,
 }
 
 /// `5` or `"5"` or `"50%"`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Most {
     Names(usize),
@@ -48,6 +55,9 @@ impl Most {
     }
 }
 
+/// Compares record sets with what is registered; nothing is written.
+#[utoipa::path(post, path = "/api/v1/dns/plan", tag = "desired state", request_body = Object,
+    params(("prune" = Option<bool>, Query), ("max_deletes" = Option<String>, Query)), responses((status = 200, body = Body<Plan>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn plan(
     State(service): State<Service>,
     query: RawQuery,
@@ -59,6 +69,9 @@ pub(super) async fn plan(
     Ok(Success::ok(planned.plan().clone()))
 }
 
+/// Makes what is registered what the record sets say.
+#[utoipa::path(post, path = "/api/v1/dns/apply", tag = "desired state", request_body = Object,
+    params(("prune" = Option<bool>, Query), ("max_deletes" = Option<String>, Query)), responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn apply(
     State(service): State<Service>,
     query: RawQuery,
@@ -73,6 +86,8 @@ pub(super) async fn apply(
     outcomes(desired.apply(planned, &mut ()).await)
 }
 
+/// Everything that is ours, as record sets that can be applied again.
+#[utoipa::path(get, path = "/api/v1/dns/export", tag = "desired state", responses((status = 200, body = Body<Vec<Set>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn export(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Set>>, Failure> {
     Parameters::new(query, &[])?;
     Ok(Success::ok(service.desired.export().await?))

@@ -2,10 +2,12 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use dns_manager_host::Error as HostError;
 use dns_manager_host::contract::Code;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::desired::{Plan, TooManyDeletes};
 use crate::inventory;
@@ -20,22 +22,41 @@ use crate::server::Server;
 pub(super) struct Success<T> {
     status: StatusCode,
     data: T,
+    /// The revision of what is shown.
+    revision: Option<u64>,
+    /// Where the next page begins.
+    next: Option<String>,
 }
 
 impl<T> Success<T> {
     pub(super) fn ok(data: T) -> Self {
-        Self { status: StatusCode::OK, data }
+        Self { status: StatusCode::OK, data, revision: None, next: None }
     }
 
     /// It was begun, and goes on.
     pub(super) fn accepted(data: T) -> Self {
-        Self { status: StatusCode::ACCEPTED, data }
+        Self { status: StatusCode::ACCEPTED, data, revision: None, next: None }
+    }
+
+    /// With the revision as its ETag.
+    pub(super) fn at(self, revision: u64) -> Self {
+        Self { revision: Some(revision), ..self }
+    }
+
+    /// One page of a list.
+    pub(super) fn page(data: T, next: Option<String>) -> Self {
+        Self { next, ..Self::ok(data) }
     }
 }
 
 impl<T: Serialize> IntoResponse for Success<T> {
     fn into_response(self) -> Response {
-        (self.status, Json(Envelope { success: true, data: self.data })).into_response()
+        let mut response =
+            (self.status, Json(Envelope { success: true, data: self.data, next: self.next })).into_response();
+        if let Some(revision) = self.revision {
+            response.headers_mut().insert(ETAG, super::condition::tag(revision));
+        }
+        response
     }
 }
 
@@ -43,6 +64,33 @@ impl<T: Serialize> IntoResponse for Success<T> {
 struct Envelope<T> {
     success: bool,
     data: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// What a request that succeeded is answered with.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes `Envelope` with its data's type, and is never made")]
+pub(super) struct Body<T> {
+    /// True.
+    success: bool,
+    /// What was asked for.
+    data: T,
+    /// Of a list in pages: the `cursor` of the next page; absent: this is the last one.
+    next: Option<String>,
+}
+
+/// What a request that did not, or not wholly, succeed is answered with.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes `Failure`, and is never made")]
+pub(super) struct ErrorBody {
+    /// False.
+    success: bool,
+    /// Why.
+    error: Reason,
+    /// What there is to say in spite of it: the outcomes, the plan, or the server.
+    #[schema(value_type = Option<serde_json::Value>)]
+    data: Option<serde_json::Value>,
 }
 
 /// Something did not.
@@ -107,6 +155,12 @@ impl Failure {
     pub(super) fn too_many_deletes(why: &TooManyDeletes, plan: Plan) -> Self {
         let data = Some(Data::Plan(Box::new(plan)));
         Self { data, ..Self::new(StatusCode::CONFLICT, TooManyDeletes::CODE, why.to_string()) }
+    }
+
+    /// The same key was used for another request.
+    pub(super) fn key_reused() -> Self {
+        let message = "this Idempotency-Key was used for another request: choose a new one for each".to_owned();
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", message)
     }
 
     pub(super) fn internal(message: String) -> Self {

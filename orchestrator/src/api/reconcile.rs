@@ -2,22 +2,28 @@
 
 use axum::extract::{Request, State};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Service;
 use super::desired::Most;
-use super::error::{Failure, Success};
+use super::error::{Body, ErrorBody, Failure, Success};
 use super::request::{self, Parameters, RawQuery};
 use crate::reconcile::{Options, Report};
 
-#[derive(Default, Deserialize)]
+/// What holds for the pass.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+#[schema(as = ReconcileRequest)]
+pub(super) struct Wish {
+    /// Only report.
     #[serde(default)]
     dry_run: bool,
+    /// How much of a zone may be deleted.
     max_deletes: Option<Most>,
 }
 
 /// Compares what is registered with the inventory, and mends what is ours unless it is a dry run.
+#[utoipa::path(post, path = "/api/v1/reconcile", tag = "service", request_body = Option<Wish>, responses((status = 200, body = Body<Report>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn reconcile(
     State(service): State<Service>,
     query: RawQuery,

@@ -6,13 +6,16 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::Service;
-use super::error::{Failure, Success, outcomes};
+use super::error::{Body, ErrorBody, Failure, Success, outcomes};
+use super::page::{self, Page};
 use super::request::{self, Parameters, RawQuery};
 use crate::outcome::Outcome;
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Selection, Wanted};
+use crate::repair::Problem;
 use crate::verification::Verification;
 
 /// Long enough for a lost packet, short enough for somebody who waits.
@@ -21,20 +24,65 @@ const USUAL_WAIT: Duration = Duration::from_secs(2);
 type Outcomes = Result<Success<Vec<Outcome>>, Failure>;
 type NameAndType = Result<Path<(String, String)>, PathRejection>;
 
+/// What is registered, by whomever.
+#[utoipa::path(get, path = "/api/v1/dns/records", tag = "records",
+    params(("zone" = Option<String>, Query, description = "only in this zone"), ("name" = Option<String>, Query, description = "only at this name"),
+        ("below" = Option<bool>, Query, description = "with `name`: at the names below it, too"), ("type" = Option<String>, Query),
+        ("owner" = Option<String>, Query, description = "only with this owner's mark"), ("resource" = Option<String>, Query, description = "only of this server"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Body<Vec<Record>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Record>>, Failure> {
-    let parameters = Parameters::new(query, &["zone", "name", "type"])?;
+    let known = ["zone", "name", "below", "type", "owner", "resource", page::PARAMETERS[0], page::PARAMETERS[1]];
+    let parameters = Parameters::new(query, &known)?;
+    let page = Page::read(&parameters)?;
+    let below = match parameters.one("below")?.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            return Err(Failure::invalid(format!("below: \"{}\" is neither true nor false", other.escape_debug())));
+        }
+    };
     let wanted = Wanted {
         zone: parameters.one("zone")?,
         name: parameters.one("name")?,
+        below,
         record_type: parameters.one("type")?.map(|text| record_type(&text)).transpose()?,
+        owner: parameters.one("owner")?,
+        resource: parameters.one("resource")?,
     };
     let listing = service.registry.list(wanted).await?;
     for problem in &listing.problems {
         tracing::warn!(problem, "a stored value cannot be read");
     }
-    Ok(Success::ok(listing.records))
+    if page.is_whole() {
+        return Ok(Success::ok(listing.records));
+    }
+    Ok(page.of(listing.records, |Record { name, record_type, value, owner, .. }| {
+        format!("{name} {record_type} {value} {}", owner.as_ref().and_then(Option::as_deref).unwrap_or_default())
+    }))
 }
 
+/// One record set.
+#[utoipa::path(get, path = "/api/v1/dns/records/{name}/{type}", tag = "records", params(("name" = String, Path), ("type" = String, Path)),
+    responses((status = 200, body = Body<Vec<Record>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn show(
+    State(service): State<Service>,
+    path: NameAndType,
+    query: RawQuery,
+) -> Result<Success<Vec<Record>>, Failure> {
+    let (name, kind) = request::path(path)?;
+    Parameters::new(query, &[])?;
+    let wanted = Wanted { name: Some(name.clone()), record_type: Some(record_type(&kind)?), ..Wanted::default() };
+    let records = service.registry.list(wanted).await?.records;
+    if records.is_empty() {
+        return Err(Failure::not_found(format!("{name} has no {kind} record")));
+    }
+    Ok(Success::ok(records))
+}
+
+/// Adds values to record sets: one set, or a list of them.
+#[utoipa::path(post, path = "/api/v1/dns/records", tag = "records", request_body = RecordSet, params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn register(State(service): State<Service>, query: RawQuery, request: Request) -> Outcomes {
     Parameters::new(query, &[])?;
     let sets = match request::required_body(request).await? {
@@ -47,13 +95,19 @@ pub(super) async fn register(State(service): State<Service>, query: RawQuery, re
     outcomes(service.registry.register(&sets).await)
 }
 
-#[derive(Deserialize)]
+/// What a record set becomes.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Exactly {
+pub(super) struct Exactly {
+    /// At least one.
     values: Vec<String>,
+    /// Seconds; absent: the usual TTL.
     ttl: Option<i64>,
 }
 
+/// Makes our values of a record set exactly these.
+#[utoipa::path(put, path = "/api/v1/dns/records/{name}/{type}", tag = "records", request_body = Exactly, params(("name" = String, Path), ("type" = String, Path)),
+    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn update(
     State(service): State<Service>,
     path: NameAndType,
@@ -68,6 +122,10 @@ pub(super) async fn update(
     outcomes(service.registry.update(&set).await)
 }
 
+/// Removes values of ours: those that are named, or all.
+#[utoipa::path(delete, path = "/api/v1/dns/records/{name}/{type}", tag = "records",
+    params(("name" = String, Path), ("type" = String, Path), ("value" = Option<Vec<String>>, Query, description = "only this one; may be repeated")),
+    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn unregister(State(service): State<Service>, path: NameAndType, query: RawQuery) -> Outcomes {
     let (name, kind) = request::path(path)?;
     let values = Parameters::new(query, &["value"])?.all("value");
@@ -75,15 +133,23 @@ pub(super) async fn unregister(State(service): State<Service>, path: NameAndType
     outcomes(service.registry.unregister(&selection).await)
 }
 
-#[derive(Default, Deserialize)]
+/// What is to be verified.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct VerifyRequest {
+pub(super) struct VerifyRequest {
+    /// Absent: all types.
     record_type: Option<String>,
+    /// None: what is registered.
     values: Vec<String>,
+    /// How long to ask again, `30s` say.
     wait: Option<String>,
 }
 
+/// Asks every name server whether it answers with what is registered.
+///
 /// What the name servers answer is data: whoever asks reads it there, and the request itself has succeeded.
+#[utoipa::path(post, path = "/api/v1/dns/records/{name}/verify", tag = "records", request_body = Option<VerifyRequest>, params(("name" = String, Path)),
+    responses((status = 200, body = Body<Vec<Verification>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn verify(
     State(service): State<Service>,
     path: Result<Path<String>, PathRejection>,
@@ -100,6 +166,84 @@ pub(super) async fn verify(
     let wait = asked.wait.map_or(Ok(USUAL_WAIT), |text| request::wait(&text))?;
     let selection = Selection { name, record_type, values: asked.values };
     Ok(Success::ok(service.registry.verify(&selection, wait).await?))
+}
+
+/// Which records of a name.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct OfType {
+    /// Absent: all types.
+    record_type: Option<String>,
+}
+
+impl OfType {
+    async fn read(
+        path: Result<Path<String>, PathRejection>,
+        query: RawQuery,
+        request: Request,
+    ) -> Result<(String, Option<RecordType>), Failure> {
+        let name = request::path(path)?;
+        Parameters::new(query, &[])?;
+        let Self { record_type: kind } = request::body(request).await?.unwrap_or_default();
+        Ok((name, kind.map(|text| record_type(&text)).transpose()?))
+    }
+}
+
+/// Makes records of another owner, or of none, ours.
+#[utoipa::path(post, path = "/api/v1/dns/records/{name}/adopt", tag = "records", request_body = Option<OfType>, params(("name" = String, Path)),
+    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn adopt(
+    State(service): State<Service>,
+    path: Result<Path<String>, PathRejection>,
+    query: RawQuery,
+    request: Request,
+) -> Outcomes {
+    let (name, record_type) = OfType::read(path, query, request).await?;
+    outcomes(service.registry.adopt(&name, record_type).await)
+}
+
+/// Takes our mark from records; they stay.
+#[utoipa::path(post, path = "/api/v1/dns/records/{name}/release", tag = "records", request_body = Option<OfType>, params(("name" = String, Path)),
+    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn release(
+    State(service): State<Service>,
+    path: Result<Path<String>, PathRejection>,
+    query: RawQuery,
+    request: Request,
+) -> Outcomes {
+    let (name, record_type) = OfType::read(path, query, request).await?;
+    outcomes(service.registry.release(&name, record_type).await)
+}
+
+/// Where keys are compared with what records need.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RepairRequest {
+    /// Absent: the zones that are configured.
+    zones: Vec<String>,
+    /// Only tell.
+    dry_run: bool,
+}
+
+/// Compares the keys of zones with what their records need, and mends what is ours.
+#[utoipa::path(post, path = "/api/v1/dns/repair", tag = "records", request_body = Option<RepairRequest>,
+    responses((status = 200, body = Body<Vec<Problem>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn repair(
+    State(service): State<Service>,
+    query: RawQuery,
+    request: Request,
+) -> Result<Success<Vec<Problem>>, Failure> {
+    Parameters::new(query, &[])?;
+    let RepairRequest { zones, dry_run } = request::body(request).await?.unwrap_or_default();
+    let zones = if zones.is_empty() { service.zones.clone() } else { zones };
+    if zones.is_empty() {
+        return Err(Failure::invalid("no zones are configured: name them, {\"zones\": [\"example.com\"]}"));
+    }
+    let mut problems = Vec::new();
+    for zone in &zones {
+        problems.extend(service.registry.repair(zone, dry_run).await?);
+    }
+    Ok(Success::ok(problems))
 }
 
 fn set(json: Value, place: &str) -> Result<RecordSet, Failure> {

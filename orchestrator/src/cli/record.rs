@@ -168,7 +168,7 @@ pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Con
     }
     match command {
         Command::List { zone, name, record_type } => {
-            let listing = access.list(Wanted { zone, name, record_type }).await?;
+            let listing = access.list(Wanted { zone, name, record_type, ..Wanted::default() }).await?;
             for problem in &listing.problems {
                 console.warning(problem);
             }

@@ -9,7 +9,7 @@ use crate::outcome::Reason;
 use crate::record::value;
 
 /// What a file would change, in a stable order: by name, from the zone down, then by type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Plan {
     /// What would not stay as it is, or cannot become what the file says.
     pub changes: Vec<Change>,
@@ -21,7 +21,8 @@ pub struct Plan {
 }
 
 /// What would become of one record set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PlannedChange)]
 pub struct Change {
     /// In one word.
     pub action: Action,
@@ -42,8 +43,9 @@ pub struct Change {
 }
 
 /// What would be done with a record set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = PlannedAction)]
 pub enum Action {
     /// It is not there yet.
     Create,
@@ -80,7 +82,8 @@ impl fmt::Display for Action {
 }
 
 /// A record set at one time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PlannedState)]
 pub struct State {
     /// Seconds; as asked for, where that is no TTL.
     pub ttl: i64,
@@ -103,7 +106,8 @@ impl fmt::Display for State {
 }
 
 /// How many record sets there are of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PlanSummary)]
 pub struct Summary {
     /// That would come.
     pub create: usize,

@@ -9,13 +9,15 @@ use crate::record::{RecordType, value};
 /// All values of one type at one name, as a file has them.
 ///
 /// Values that belong to different servers stand in one item for each: together they are the record set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DesiredSet)]
 pub struct Set {
     /// Where they stand.
     pub name: String,
     /// `A`, say.
     #[serde(with = "type_as_text")]
+    #[schema(value_type = String)]
     pub record_type: RecordType,
     /// Seconds; none: the configured default. Not yet checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

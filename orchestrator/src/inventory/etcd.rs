@@ -321,13 +321,15 @@ impl Inventory for Etcd {
             conditions.push(Compare::create_revision(new.as_str(), CompareOp::Equal, 0));
             let operations =
                 [TxnOp::delete(old.as_str(), None), TxnOp::put(new.as_str(), serde_json::to_vec(server)?, None)];
-            let otherwise = [TxnOp::get(new.as_str(), None)];
+            let otherwise = [TxnOp::get(old.as_str(), None), TxnOp::get(new.as_str(), None)];
             let answer = self.0.txn(Txn::new().when(conditions).and_then(operations).or_else(otherwise)).await?;
             if answer.succeeded() {
                 return Ok(Renamed::At(revision_of(&answer)?));
             }
-            let is_taken = answer.op_responses().into_iter().find_map(first).is_some();
-            Ok(if is_taken { Renamed::Taken } else { Renamed::Changed })
+            let mut found = answer.op_responses().into_iter().map(first);
+            let (old, new) = (found.next().flatten(), found.next().flatten());
+            let is_as_read = old.is_some_and(|old| u64::try_from(old.mod_revision()) == Ok(revision));
+            Ok(if is_as_read && new.is_some() { Renamed::Taken } else { Renamed::Changed })
         })
     }
 

@@ -57,7 +57,7 @@ fn of_server(server: &Server, its: &[&Entry], at_name: &[&Entry], policy: &Polic
     let mut of = |kind, name: &str, data: &Rdata, mend, message| {
         let found_here = drift(kind, name, data, message);
         found.push(
-            Drift { hostname: Some(hostname.to_owned()), server: Some(server.id), mend, ..found_here }.as_planned(),
+            Drift { hostname: Some(hostname.to_owned()), server: Some(server.id), mend, ..found_here }.planned(),
         );
     };
     let by_hand = |mend| if policy.put_back { mend } else { Mend::Nothing };
@@ -142,7 +142,7 @@ impl Drift {
     }
 
     /// What nobody mends is only reported.
-    fn as_planned(self) -> Self {
+    fn planned(self) -> Self {
         let treatment = if self.mend == Mend::Nothing { Treatment::Reported } else { Treatment::Planned };
         Self { treatment, ..self }
     }

@@ -12,7 +12,8 @@ use crate::outcome::Outcome;
 use crate::repair::Problem;
 
 /// What one pass found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReconcileReport)]
 pub struct Report {
     /// Whether nothing was written.
     pub dry_run: bool,
@@ -25,7 +26,7 @@ pub struct Report {
 }
 
 /// One record that is not as the inventory says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Drift {
     /// In which way.
     pub kind: Kind,
@@ -60,8 +61,9 @@ pub(super) enum Mend {
 }
 
 /// In which way a record is not as it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = DriftKind)]
 pub enum Kind {
     /// A server's record is not there.
     Missing,
@@ -76,7 +78,7 @@ pub enum Kind {
 }
 
 /// What became of a difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Treatment {
     /// Only reported.
@@ -98,7 +100,8 @@ pub enum Treatment {
 }
 
 /// How many differences there are of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReconcileSummary)]
 pub struct Summary {
     /// See [`Kind::Missing`].
     pub missing: usize,
