@@ -535,10 +535,17 @@ fn explain_fault(url: &str, fault: HttpFault) -> (String, String) {
             "name the host as its certificate does, in coredns_url in [orchestrator.dns]".to_owned(),
         ),
         HttpFault::NotTrusted(why) => {
-            let remedy = if why.contains("expired") {
-                "renew etcd's certificate (--cert-file)"
-            } else if why.contains("client certificate") {
+            let is_ours = why.contains("client certificate");
+            let remedy = if is_ours && why.contains("expired") {
+                "renew our certificate and set certificate and key in [orchestrator.dns.tls] to the new ones"
+            } else if is_ours {
                 "set certificate and key in [orchestrator.dns.tls] to those that etcd's authority (--trusted-ca-file) issued"
+            } else if why.contains("expired") {
+                "renew etcd's certificate (--cert-file)"
+            } else if why.contains("not valid before") {
+                "set this machine's clock if it is wrong; else wait until then, or issue etcd another certificate"
+            } else if why.contains("an authority's own") {
+                "issue etcd a certificate of its own (--cert-file), signed by that authority"
             } else {
                 "set ca in [orchestrator.dns.tls] to the certificate of the authority that issued etcd's"
             };

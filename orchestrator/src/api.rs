@@ -3,6 +3,7 @@
 mod desired;
 mod error;
 mod health;
+mod reconcile;
 mod records;
 mod request;
 mod servers;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use crate::desired::Desired;
 use crate::dns::Dns;
 use crate::lifecycle::Lifecycle;
+use crate::reconcile::Reconciler;
 use crate::registry::Registry;
 use error::Failure;
 
@@ -37,6 +39,8 @@ pub struct Service {
     pub desired: Desired,
     /// The servers.
     pub lifecycle: Lifecycle,
+    /// What should be registered, against what is.
+    pub reconciler: Reconciler,
     /// Tells this process from others that listened at the same address before.
     pub instance: Uuid,
 }
@@ -59,6 +63,7 @@ pub fn router(service: Service) -> Router {
         .merge(files)
         .route("/api/v1/dns/export", get(desired::export))
         .nest("/api/v1/servers", servers)
+        .route("/api/v1/reconcile", post(reconcile::reconcile))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .fallback(unknown_path)

@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod output;
 mod plugin;
+mod reconcile;
 mod record;
 mod serve;
 mod server;
@@ -76,6 +77,18 @@ enum Command {
   dns-manager record verify web-01.example.com"
     )]
     Record(record::Any),
+    /// Compare what is registered with the inventory, and mend what is ours.
+    #[command(
+        after_help = "Records of servers that are missing are registered again, records of servers that are gone are removed. What was
+changed by hand is reported, and put back if orchestrator.reconcile.put_back is true. What is not ours is reported and left.
+`serve` does this by itself, as often as orchestrator.reconcile.every says.
+
+Exit status 1 if something is left, or would be mended in a dry run.
+
+Example:
+  dns-manager reconcile --dry-run"
+    )]
+    Reconcile(reconcile::Command),
     /// Serve the REST API until SIGTERM or Ctrl-C.
     #[command(after_help = "Example:
   dns-manager serve --config /etc/dns-manager.toml")]
@@ -219,6 +232,7 @@ impl Cli {
             Command::Server(command) => server::run(command, &settings, &mut console).await,
             Command::Record(command) => record::run(command, &settings, &mut console).await,
             Command::Serve => serve::run(&settings, &mut console).await,
+            Command::Reconcile(command) => reconcile::run(command, &settings, &mut console).await,
             Command::Doctor => doctor::run(&settings, &mut console).await,
             Command::Config(command) => config::run(&command, &settings, &mut console),
             Command::Plugin(command) => plugin::run(command, &mut console).await,

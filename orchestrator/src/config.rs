@@ -9,6 +9,7 @@ mod background;
 mod corefile;
 mod endpoint;
 mod error;
+mod inventory;
 mod key;
 mod parse;
 mod provider;
@@ -25,6 +26,7 @@ pub use access::{Credentials, Tls};
 pub use background::{Reconcile, Workflow};
 pub use endpoint::Endpoint;
 pub use error::{Error, Problem};
+pub use inventory::Inventory;
 pub use show::Shown;
 pub use value::Source;
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub dns: Dns,
     /// The table `orchestrator.provider`: what creates and deletes servers.
     pub provider: Provider,
+    /// The table `orchestrator.inventory`.
+    pub inventory: Inventory,
     /// The table `orchestrator.workflow`.
     pub workflow: Workflow,
     /// The table `orchestrator.reconcile`.
@@ -175,10 +179,24 @@ impl Reader<'_> {
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
         warnings.extend(access::in_clear(credentials.as_ref(), &backend));
+        let inventory = self.inventory(&backend, tls.as_ref(), credentials.as_ref(), path.as_deref());
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;
-        match (listen, data_dir, auto_register, ptr, ttl, owner, path, verify_timeout, provider, workflow, reconcile) {
+        match (
+            listen,
+            data_dir,
+            auto_register,
+            ptr,
+            ttl,
+            owner,
+            path,
+            verify_timeout,
+            provider,
+            inventory,
+            workflow,
+            reconcile,
+        ) {
             (
                 Some(listen),
                 Some(data_dir),
@@ -189,6 +207,7 @@ impl Reader<'_> {
                 Some(path),
                 Some(verify_timeout),
                 Some(provider),
+                Some(inventory),
                 Some(workflow),
                 Some(reconcile),
             ) if problems.is_empty() => Ok(Config {
@@ -212,6 +231,7 @@ impl Reader<'_> {
                     settings,
                 },
                 provider,
+                inventory,
                 workflow,
                 reconcile,
                 warnings,

@@ -1,45 +1,53 @@
 //! Opening an embedded database, so that one whose making was cut short never stands in the way.
 
-use std::fs;
-use std::io;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _};
 use std::path::Path;
 
-use redb::{Database, DatabaseError};
-use uuid::Uuid;
+use redb::backends::FileBackend;
+use redb::{Builder, Database, DatabaseError};
+
+/// redb writes the first of these octets, its magic number, when a new file is complete.
+const HEAD: usize = 9;
 
 /// Opens the database in a file, which is made when it is missing.
 ///
-/// A database whose making was cut short, by kill -9 or a power failure, can never be opened. So a new one gets its name when it is
-/// complete.
+/// One whose making was cut short, by kill -9 or a power failure, was never written to: it is made anew.
 ///
 /// # Errors
 ///
 /// Another process holds it (`DatabaseAlreadyOpen`), or it cannot be used.
 pub(crate) fn open(file: &Path) -> Result<Database, DatabaseError> {
-    if !file.try_exists()? {
-        make(file)?;
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file)?;
+    // The lock that the database itself takes, on the same open file: nobody else looks at it meanwhile.
+    match opened.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(DatabaseError::DatabaseAlreadyOpen),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    Database::create(file)
+    if is_cut_short(&opened)? {
+        opened.set_len(0)?;
+    }
+    let database = Builder::new().create_with_backend(FileBackend::new(opened)?)?;
+    #[cfg(unix)]
+    if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        // The file's name is on the disk, too.
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(database)
 }
 
-fn make(file: &Path) -> Result<(), DatabaseError> {
-    let new = file.with_added_extension(format!("new-{}", Uuid::now_v7()));
-    Database::create(&new)?.close()?;
-    // Unlike a renaming, it does not replace what another process has made meanwhile, and perhaps written to.
-    let named = match fs::hard_link(&new, file) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    };
-    fs::remove_file(&new)?;
-    named?;
-    if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        fs::File::open(directory)?.sync_all()?;
-    }
-    Ok(())
+/// Whether a file has a beginning of zeros alone, or less than a whole one.
+fn is_cut_short(mut file: &File) -> io::Result<bool> {
+    let mut head = Vec::with_capacity(HEAD);
+    file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head.len() < HEAD || head.iter().all(|octet| *octet == 0))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use redb::{ReadableDatabase, TableDefinition};
 
     use super::*;
@@ -67,10 +75,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("some.redb");
         // As redb leaves it before it writes its magic number.
-        fs::write(directory.path().join("some.redb.new-0"), [0; 4096]).unwrap();
+        for cut_short in [vec![], vec![0], vec![0; 4096], vec![0; 1_056_768]] {
+            fs::write(&file, &cut_short).unwrap();
+            drop(open(&file).unwrap());
+            drop(open(&file).unwrap());
+        }
+    }
 
-        drop(open(&file).unwrap());
-        open(&file).unwrap();
+    #[test]
+    fn what_is_no_database_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("some.redb");
+        fs::write(&file, "something that somebody wants to keep").unwrap();
+
+        assert!(open(&file).is_err());
+
+        assert_eq!(fs::read_to_string(&file).unwrap(), "something that somebody wants to keep");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use dns_manager_host::{Call, Error};
 
 pub use export::yaml;
 pub use file::{File, FileError, Place, Problem};
+pub(crate) use guard::check as check_deletes;
 pub use guard::{MaxDeletes, NoMaximum, TooManyDeletes};
 pub use plan::{Action, Change, Plan, State, Summary};
 pub use set::Set;

@@ -27,6 +27,7 @@ pub mod outcome;
 mod pointer;
 pub mod provider;
 mod question;
+pub mod reconcile;
 pub mod record;
 pub mod registry;
 pub mod remote;

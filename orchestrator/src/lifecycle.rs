@@ -186,7 +186,7 @@ impl Lifecycle {
                 // Written by a version that did not note where.
                 (State::Failed, None) if server.wanted == Wanted::Deleted => server.enter(State::Stopping),
                 (State::Failed, None) => server.enter(State::Creating),
-                (State::Ready, _) if server.problem.is_some() => server.enter(State::Registering),
+                (State::Ready, _) if server.problem.is_some() => server.register_again(),
                 (State::Ready, _) => return Err(Error::NothingToRetry(server.hostname.clone())),
                 _ => server.retry_at = None,
             }
@@ -195,6 +195,22 @@ impl Lifecycle {
             Ok(())
         })
         .await
+    }
+
+    /// Has a ready server's records registered and verified again, by whoever comes first.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server, or it is not ready: its workflow is at work.
+    pub async fn register_again(&self, hostname: &str) -> Result<(), Error> {
+        let register = |server: &mut Server| {
+            if (server.state, server.wanted) != (State::Ready, Wanted::Present) {
+                return Err(Error::NotReady { hostname: server.hostname.clone(), state: server.state });
+            }
+            server.register_again();
+            Ok(())
+        };
+        self.change(hostname, None, register).await.map(drop)
     }
 
     /// Gives a server that is ready another name; running the workflow moves its records, by the server's id.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::desired::{MaxDeletes, Options, Plan, Set, TooManyDeletes};
 use crate::outcome::{Outcome, Reason};
+use crate::reconcile::{self, Report};
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Selection, Wanted};
 use crate::serve::Holder;
@@ -196,6 +197,18 @@ impl Remote {
             Envelope { data: None, error: Some(reason) } => Err(Error::Refused(reason)),
             Envelope { data: None, error: None } => Ok(serde_json::from_value(Value::Null)?),
         }
+    }
+
+    /// Compares what is registered with the inventory, and mends what is ours unless it is a dry run.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or the pass did not come to its end.
+    pub async fn reconcile(&self, options: reconcile::Options) -> Result<Report, Error> {
+        let reconcile::Options { dry_run, max_deletes } = options;
+        let max_deletes = (max_deletes != MaxDeletes::Usual).then(|| max_deletes.to_string());
+        let body = json!({"dry_run": dry_run, "max_deletes": max_deletes});
+        send(self.client.post(self.url(["api", "v1", "reconcile"])).json(&body)).await
     }
 
     /// Everything that is ours, as record sets that can be applied again.

@@ -3,7 +3,7 @@
 mod holder;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,10 @@ use crate::api::{self, Service};
 use crate::config::Config;
 use crate::desired::Desired;
 use crate::dns::{self, ConnectError, Dns};
-use crate::inventory::{Database, OpenError};
+use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Keeper, Lifecycle, Policy};
 use crate::name::Name;
+use crate::reconcile::{self, Reconciler};
 use crate::registry::Registry;
 use crate::zones;
 
@@ -36,8 +37,14 @@ pub struct Running {
     lifecycle: Lifecycle,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
-    background: JoinHandle<()>,
+    background: Background,
     data_dir: PathBuf,
+}
+
+/// What goes on without anybody asking.
+struct Background {
+    keeper: JoinHandle<()>,
+    reconciler: JoinHandle<()>,
 }
 
 /// Loads the component, takes the inventory, and listens.
@@ -50,18 +57,20 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
         tracing::warn!("{warning}");
     }
-    let database = open_inventory(&config.data_dir).await?;
+    let inventory = open_inventory(config).await?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
 
     let instance = Uuid::now_v7();
     let provider = config.provider.provider();
-    let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config));
+    let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, inventory, Policy::of(config));
+    let reconciler = Reconciler::new(Arc::clone(&dns), lifecycle.clone(), reconcile::Policy::of(config));
     let service = Service {
         registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
         desired: Desired::new(Arc::clone(&dns), config.dns.ttl, config.dns.zones.iter().map(Name::as_str))
             .with_ptr(config.dns.ptr),
+        reconciler: reconciler.clone(),
         lifecycle: lifecycle.clone(),
         dns,
         instance,
@@ -70,7 +79,10 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let serving = axum::serve(listener, api::router(service)).with_graceful_shutdown(told(&stop));
     let server = tokio::spawn(serving.into_future());
     let keeper = Keeper::new(&lifecycle, config.workflow.in_flight);
-    let background = tokio::spawn(keeper.run(told(&stop), STOP_WITHIN));
+    let background = Background {
+        keeper: tokio::spawn(keeper.run(told(&stop), STOP_WITHIN)),
+        reconciler: tokio::spawn(reconcile::keep(reconciler, config.reconcile.every, told(&stop))),
+    };
 
     // Only now: who reads it finds somebody who answers.
     let holder = Holder { url: format!("http://{address}"), instance };
@@ -109,8 +121,9 @@ impl Running {
         while !lifecycle.is_idle() && Instant::now() < deadline {
             tokio::time::sleep(PAUSE).await;
         }
-        // It ends by itself within the same time; what it leaves, the next process goes on with.
-        if background.await.is_err() {
+        // A pass that is broken off is made anew; workflows that are go on in the next process.
+        background.reconciler.abort();
+        if background.keeper.await.is_err() {
             tracing::error!("the background work had broken off");
         }
         Holder::remove(&data_dir);
@@ -128,10 +141,10 @@ fn told(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static
 }
 
 /// Opens the inventory; a command that holds it is waited for.
-async fn open_inventory(data_dir: &Path) -> Result<Database, OpenError> {
+async fn open_inventory(config: &Config) -> Result<Arc<dyn Inventory>, OpenError> {
     let deadline = Instant::now() + HELD_FOR;
     loop {
-        match Database::open(data_dir) {
+        match inventory::open(config).await {
             Err(OpenError::Held(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
             opened => return opened,
         }

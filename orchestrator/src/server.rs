@@ -66,6 +66,9 @@ pub enum Wanted {
 /// What became of a server's records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerDns {
+    /// How often in a row it was registered and verified without success.
+    #[serde(default)]
+    pub tries: u32,
     /// Of the last registration or removal.
     pub records: Vec<Outcome>,
     /// Whether every name server answered with what was registered; null: nobody asked.
@@ -200,9 +203,13 @@ impl Server {
         }
     }
 
-    /// Whether a step of this name was ever begun.
-    pub(crate) fn has_begun(&self, step: &str) -> bool {
-        self.steps.iter().any(|begun| begun.name == step)
+    /// Whether records of it may stand.
+    pub(crate) fn may_be_registered(&self) -> bool {
+        let has_begun = self.steps.iter().any(|step| step.name == "register");
+        has_begun
+            || self.state == State::Registering
+            || !self.dns.records.is_empty()
+            || !self.former_hostnames.is_empty()
     }
 
     /// Enters a state: its step is due from now on, and has not been tried.
@@ -211,6 +218,19 @@ impl Server {
         self.attempts = 0;
         self.retry_at = None;
         self.due_since = Some(Timestamp::now());
+    }
+
+    /// Whether it is ready, and its records were to be registered again about now.
+    pub(crate) fn is_to_be_registered_again(&self) -> bool {
+        let is_ready = (self.state, self.wanted) == (State::Ready, Wanted::Present);
+        is_ready && self.retry_at.is_some_and(|retry_at| retry_at.ahead().is_zero())
+    }
+
+    /// Has its records registered and verified again. What earlier rounds of that did is in the past.
+    pub(crate) fn register_again(&mut self) {
+        self.steps.retain(|step| !matches!(step.name.as_str(), "register" | "verify"));
+        self.problem = None;
+        self.enter(State::Registering);
     }
 
     /// Records that a step begins. A step that is tried again stays one step.

@@ -58,6 +58,11 @@ impl FakeDns {
         self.with(|state| state.entries.push(entry(name, 300, data, Some(resource.to_owned()))))
     }
 
+    /// Changes what is stored, as somebody else would.
+    pub(crate) fn tamper(&self, change: impl FnOnce(&mut Vec<Entry>)) {
+        change(&mut self.lock().entries);
+    }
+
     /// From now on nothing is reached, or again everything.
     pub(crate) fn set_unavailable(&self, unavailable: bool) {
         self.lock().unavailable = unavailable;

@@ -5,8 +5,8 @@
 //! [`random`] and [`answers`] write through the component and ask CoreDNS,
 //! [`verification`] has the component ask; [`size`] counts what changes cost; [`types`] takes every record type through command line and
 //! REST, [`ipv6`] and [`pointers`] are about PTR; [`foreign`], [`ownership`] and [`external_dns`] are
-//! about what others wrote, [`concurrency`], [`race`], [`faults`] and [`cuts`] about what is lost (nothing);
-//! [`servers`], [`rest`], [`desired`] and [`zones`] come in through the binary.
+//! about what others wrote, [`concurrency`], [`race`], [`faults`], [`cuts`] and [`killed`] about what is lost (nothing);
+//! [`servers`], [`workflows`], [`rest`], [`desired`] and [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod answers;
@@ -26,6 +26,8 @@ mod faults;
 mod foreign;
 #[cfg(feature = "live")]
 mod ipv6;
+#[cfg(feature = "live")]
+mod killed;
 #[cfg(feature = "live")]
 mod layout;
 #[cfg(feature = "live")]
@@ -48,6 +50,8 @@ mod size;
 mod types;
 #[cfg(feature = "live")]
 mod verification;
+#[cfg(feature = "live")]
+mod workflows;
 #[cfg(feature = "live")]
 mod zones;
 

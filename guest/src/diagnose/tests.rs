@@ -97,6 +97,42 @@ fn values_that_coredns_stops_at_are_named_with_their_owner() {
 }
 
 #[test]
+fn a_gateway_that_reads_nothing_is_asked_for_no_alarm() {
+    let clock = FakeClock::default();
+    let asked = std::cell::RefCell::new(Vec::new());
+    let mut ports = ports(&clock, etcd_plugin);
+    ports.http = Box::new(|path, _| {
+        asked.borrow_mut().push(path.to_owned());
+        if path == "/version" { version() } else { reply(503, r#"{"code":14,"message":"etcdserver: no leader"}"#) }
+    });
+    let checks = run(&ports);
+    drop(ports);
+
+    assert_eq!(the(&checks, "backend-gateway").level, Level::Fail);
+    let asked = asked.into_inner();
+    assert!(
+        asked.contains(&"/v3/kv/range".to_owned()) && !asked.iter().any(|path| path.contains("alarm")),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn values_that_cannot_be_read_are_a_warning() {
+    let clock = FakeClock::default();
+    let mut ports = ports(&clock, etcd_plugin);
+    ports.http = Box::new(|path, _| match path {
+        "/version" => version(),
+        "/v3/kv/range" => range(),
+        "/v3/kv/txn" => reply(503, r#"{"code":14,"message":"etcdserver: request timed out"}"#),
+        _ => reply(404, "404 page not found\n"),
+    });
+    let checks = run(&ports);
+    let check = the(&checks, "stored-values");
+    assert_eq!(check.level, Level::Warn, "{check:?}");
+    assert!(check.saw.contains("request timed out"), "{check:?}");
+}
+
+#[test]
 fn a_sound_installation_is_ok_throughout() {
     let clock = FakeClock::default();
     for settings in [vec![("url", URL), ("zones", "ex.test")], vec![("url", URL)]] {
@@ -128,6 +164,10 @@ fn a_certificate_that_does_not_fit_has_its_own_remedy() {
         ("its certificate is for a, not for b", "name the host as its certificate does"),
         ("it asks for a client certificate, and none is configured", "set certificate and key in"),
         ("its certificate is of an authority that is not trusted here", "set ca in"),
+        ("it does not accept our client certificate: it has expired", "renew our certificate"),
+        ("it does not accept our client certificate", "set certificate and key in"),
+        ("its certificate is not valid before 2100-01-01T00:00:00Z; is the clock right?", "set this machine's clock"),
+        ("its certificate is an authority's own; issue one for the server", "issue etcd a certificate of its own"),
     ] {
         let clock = FakeClock::default();
         let mut ports = ports(&clock, etcd_plugin);
@@ -135,7 +175,9 @@ fn a_certificate_that_does_not_fit_has_its_own_remedy() {
         ports.http = Box::new(|_, _| Err(HttpFault::NotTrusted(why.into())));
         let checks = run(&ports);
         let check = the(&checks, "backend-reachable");
-        assert!(check.saw.contains(why) && check.remedy.contains(remedy), "{check:?}");
+        // What others say is escaped.
+        let saw = check.saw.replace("\\'", "'");
+        assert!(saw.contains(why) && check.remedy.contains(remedy), "{check:?}");
     }
 }
 

@@ -116,7 +116,14 @@ fn etcd(code: u64, message: &str) -> Fault {
             return Fault::new(Kind::Denied, "etcd asks for a user and a password; configure its credentials");
         }
         3 if message.contains("authentication failed") => Kind::Denied,
-        7 | 16 => Kind::Denied,
+        7 => {
+            return Fault::new(
+                Kind::Denied,
+                "etcd says: permission denied; the configured user needs to read and write all keys below `path`: \
+                 `dns-manager doctor` shows the command that grants it",
+            );
+        }
+        16 => Kind::Denied,
         8 if message.contains("space") => {
             return Fault::new(
                 Kind::Full,

@@ -8,6 +8,7 @@ use crate::{
     etcd::Range,
     layout::{self, Layout},
     name::Name,
+    rdata::RrType,
     record::Record,
     zone::{Place, Zone, Zones},
 };
@@ -59,7 +60,11 @@ impl Planner<'_> {
     /// Notes what a change of a name mostly needs, so that one read brings it.
     pub(super) fn glance(&mut self, zone: &Zone, name: &Name) {
         self.draft.want(Range::key(&self.layout.key(name)));
-        if zone.place(name) != Place::Apex {
+        if zone.place(name) == Place::Apex {
+            let branch = zone.apex_branch();
+            self.draft.want(Range::key(&self.layout.key(&branch)));
+            self.draft.want(subtree(self.layout, &branch));
+        } else {
             self.draft.want(subtree(self.layout, name).limited(GLANCE));
         }
         for above in name.ancestors_up_to(zone.apex()) {
@@ -102,8 +107,28 @@ impl Planner<'_> {
                 }
             }
         }
+        if zone.place(name) == Place::Apex {
+            for record in self.strangers_at_apex(zone) {
+                if !site.foreign.contains(&record) {
+                    site.foreign.push(record);
+                }
+            }
+        }
         site.ours.sort();
         site
+    }
+
+    /// The addresses that other programs wrote where CoreDNS looks for those of an apex, at whatever keys below it.
+    fn strangers_at_apex(&mut self, zone: &Zone) -> Vec<Record> {
+        let branch = zone.apex_branch();
+        let mut entries = self.draft.all(&Range::key(&self.layout.key(&branch)));
+        entries.extend(self.draft.all(&subtree(self.layout, &branch)));
+        let foreign = entries.iter().filter_map(|(key, value)| match self.layout.decode(key, value) {
+            Decoded::Foreign(records) => Some(records),
+            _ => None,
+        });
+        let is_address = |record: &Record| matches!(record.rr_type(), RrType::A | RrType::Aaaa);
+        foreign.flatten().filter(|record| is_address(record) && record.name.is_within(&branch)).collect()
     }
 
     /// Tells whether any name of ours exists below a name; one that has a PTR in short form only is none.

@@ -265,6 +265,10 @@ impl Sender {
                 *standing = Standing::Unknown;
                 Err(login::missing())
             }
+            Answered::Stranger(said) => {
+                *standing = Standing::Unknown;
+                Err(login::stranger(response.status(), said))
+            }
         })
     }
 

@@ -33,6 +33,13 @@ const MASK: &str = "********";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
+impl Secret {
+    /// The text, for somebody who has to show it to a backend.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text)
@@ -94,6 +101,8 @@ pub(crate) enum Answered {
     Later(String),
     /// Nothing there lets anybody in: it has no gateway.
     Missing,
+    /// It is no such backend; the beginning of what it said.
+    Stranger(String),
 }
 
 impl Login {
@@ -135,6 +144,9 @@ impl Login {
             None if status == StatusCode::NOT_FOUND => Answered::Missing,
             None if status.is_server_error() => {
                 Answered::Later(format!("logging in as `{user}` failed: HTTP {}", status.as_u16()))
+            }
+            None if serde_json::from_slice::<Value>(body).is_err() => {
+                Answered::Stranger(self.without_password(&String::from_utf8_lossy(body)))
             }
             None => Answered::Refused(format!(
                 "the login as `{user}` brought no token from {AUTHENTICATE}: HTTP {}",
@@ -250,6 +262,13 @@ pub(crate) fn missing() -> Response<Bytes> {
     response
 }
 
+/// What stands in the backend's place said this to a login: the plugin sees it, and can tell what it is.
+pub(crate) fn stranger(status: StatusCode, said: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(said));
+    *response.status_mut() = status;
+    response
+}
+
 /// The login as a request to `uri`.
 pub(crate) fn post<B>(uri: http::Uri, host: HeaderValue, length: usize, body: B) -> Request<B> {
     let mut request = Request::new(body);
@@ -294,11 +313,13 @@ mod tests {
         let Answered::Later(why) = later else { panic!() };
         assert_eq!(why, "logging in as `dns` failed: request timed out");
         assert!(matches!(judge(404, "404 page not found\n"), Answered::Missing));
+        let Answered::Stranger(said) = judge(200, "<html>welcome, geheim</html>") else { panic!() };
+        assert_eq!(said, "<html>welcome, ***</html>".replace("***", MASK));
         let Answered::Refused(why) = judge(400, "CommonName of client sending a request against gateway") else {
             panic!()
         };
         assert_eq!(why, COMMON_NAME);
-        let Answered::Refused(why) = judge(200, "<html>") else { panic!() };
+        let Answered::Refused(why) = judge(200, "{}") else { panic!() };
         assert_eq!(why, "the login as `dns` brought no token from /v3/auth/authenticate: HTTP 200");
     }
 

@@ -32,9 +32,18 @@ struct Object {
 /// `5` or `"5"` or `"50%"`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Most {
+pub(super) enum Most {
     Names(usize),
     Text(String),
+}
+
+impl Most {
+    pub(super) fn read(self) -> Result<MaxDeletes, Failure> {
+        match self {
+            Self::Names(names) => Ok(MaxDeletes::Names(names)),
+            Self::Text(text) => max_deletes(&text),
+        }
+    }
 }
 
 pub(super) async fn plan(
@@ -110,11 +119,7 @@ impl Wish {
         };
         let file = File::parse("record_sets", lines.as_bytes())
             .map_err(|error| Failure::invalid(error.to_string().replace('\n', "; ")))?;
-        let max_deletes = match most {
-            None => MaxDeletes::default(),
-            Some(Most::Names(names)) => MaxDeletes::Names(names),
-            Some(Most::Text(text)) => max_deletes(&text)?,
-        };
+        let max_deletes = most.map(Most::read).transpose()?.unwrap_or_default();
         Ok(Self { sets: file.sets, options: Options { prune: prune.unwrap_or_default(), max_deletes }, shown: planned })
     }
 }

@@ -11,6 +11,7 @@ use crate::desired::{Plan, TooManyDeletes};
 use crate::inventory;
 use crate::lifecycle;
 use crate::outcome::{Outcome, Reason, Status};
+use crate::reconcile;
 use crate::registry::VerifyError;
 use crate::server::Server;
 
@@ -209,6 +210,16 @@ impl From<lifecycle::Error> for Failure {
             lifecycle::Error::NothingToRetry(_) => Self::new(StatusCode::CONFLICT, "nothing-to-retry", message),
             lifecycle::Error::Changed { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "changed", message),
             lifecycle::Error::Inventory(error) => error.into(),
+        }
+    }
+}
+
+impl From<reconcile::Error> for Failure {
+    fn from(error: reconcile::Error) -> Self {
+        match error {
+            reconcile::Error::Dns(error) => error.into(),
+            reconcile::Error::Inventory(error) => error.into(),
+            reconcile::Error::Lifecycle(error) => error.into(),
         }
     }
 }

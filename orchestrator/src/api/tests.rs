@@ -35,11 +35,15 @@ impl Api {
             suggested_domain: "example.com".to_owned(),
         };
         let inventory = Arc::new(FakeInventory::default());
+        let lifecycle = Lifecycle::new(dns.clone(), Kind::Static.provider(), inventory, policy);
+        let zones = vec!["example.com".parse().unwrap()];
+        let reconcile = crate::reconcile::Policy { auto_register: true, ttl, put_back: false, zones };
         let service = Service {
             dns: dns.clone(),
             registry: Registry::new(dns.clone(), ttl),
             desired: Desired::new(dns.clone(), ttl, ["example.com"]),
-            lifecycle: Lifecycle::new(dns.clone(), Kind::Static.provider(), inventory, policy),
+            reconciler: Reconciler::new(dns.clone(), lifecycle.clone(), reconcile),
+            lifecycle,
             instance: Uuid::now_v7(),
         };
         let instance = service.instance;
@@ -340,4 +344,22 @@ async fn a_file_is_json_or_yaml_and_what_is_wrong_with_a_request_is_said() {
         let (status, answer) = send(path, "application/json", body).await;
         assert_eq!((status, message(&answer)), (400, expected), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_pass_tells_what_is_not_as_it_should_be_and_mends_it() {
+    let api = Api::start(FakeDns::default()).await;
+    let body = r#"{"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]}"#;
+    assert_eq!(api.send("POST", "/api/v1/servers?wait=10s", Some(body)).await.0, 200);
+    api.dns.tamper(Vec::clear);
+
+    let (status, planned) = api.send("POST", "/api/v1/reconcile", Some(r#"{"dry_run": true}"#)).await;
+    assert_eq!((status, &planned["data"]["summary"]["missing"]), (200, &json!(1)), "{planned}");
+    assert_eq!(planned["data"]["drift"][0]["treatment"], "planned", "{planned}");
+    assert_eq!(api.dns.stored(), [] as [String; 0]);
+
+    let (status, done) = api.send("POST", "/api/v1/reconcile", None).await;
+    assert_eq!((status, &done["data"]["drift"][0]["treatment"]), (200, &json!("registering")), "{done}");
+    let (status, refused) = api.send("POST", "/api/v1/reconcile", Some(r#"{"max_deletes": "many"}"#)).await;
+    assert_eq!((status, &refused["error"]["code"]), (400, &json!("invalid")), "{refused}");
 }

@@ -64,6 +64,10 @@ pub(super) const PROVIDER_TIMEOUT: Key = text("orchestrator.provider.timeout", F
 pub(super) const PROVIDER_STATUS_TIMEOUT: Key = text("orchestrator.provider.status_timeout", Fallback::Text("10s"));
 pub(super) const PROVIDER_PROBES: Key =
     Key { path: "orchestrator.provider.probes", kind: Kind::List, fallback: Fallback::Absent };
+pub(super) const INVENTORY_KIND: Key = text("orchestrator.inventory.kind", Fallback::Text("embedded"));
+pub(super) const INVENTORY_URLS: Key =
+    Key { path: "orchestrator.inventory.urls", kind: Kind::TextOrList, fallback: Fallback::Absent };
+pub(super) const INVENTORY_PATH: Key = text("orchestrator.inventory.path", Fallback::Text("/dns-manager"));
 pub(super) const READY_TIMEOUT: Key = text("orchestrator.workflow.ready_timeout", Fallback::Text("5m"));
 pub(super) const RETRY_FOR: Key = text("orchestrator.workflow.retry_for", Fallback::Text("10m"));
 pub(super) const IN_FLIGHT: Key =
@@ -101,6 +105,9 @@ pub(super) const KEYS: &[&Key] = &[
     &PROVIDER_TIMEOUT,
     &PROVIDER_STATUS_TIMEOUT,
     &PROVIDER_PROBES,
+    &INVENTORY_KIND,
+    &INVENTORY_URLS,
+    &INVENTORY_PATH,
     &READY_TIMEOUT,
     &RETRY_FOR,
     &IN_FLIGHT,
@@ -117,6 +124,7 @@ const TABLES: &[&str] = &[
     SETTINGS,
     "orchestrator.provider",
     "orchestrator.embedded",
+    "orchestrator.inventory",
     "orchestrator.workflow",
     "orchestrator.reconcile",
 ];

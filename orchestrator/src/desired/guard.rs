@@ -88,7 +88,7 @@ impl TooManyDeletes {
 }
 
 /// Compares, zone by zone, the names that lose record sets with the names that there are: the counts of both by zone.
-pub(super) fn check(
+pub(crate) fn check(
     limit: MaxDeletes,
     names: &BTreeMap<String, usize>,
     deleted: &BTreeMap<String, usize>,

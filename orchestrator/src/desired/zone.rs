@@ -31,7 +31,7 @@ impl Zones {
     }
 
     /// Asks the name servers which of the names' ancestors are zones; an apex that has nothing below it is asked for itself.
-    pub(super) async fn discover(dns: &dyn Dns, names: &BTreeSet<String>) -> Result<Self, Error> {
+    pub(crate) async fn discover(dns: &dyn Dns, names: &BTreeSet<String>) -> Result<Self, Error> {
         let above: BTreeSet<&str> = names.iter().flat_map(|name| suffixes(name).skip(1)).collect();
         let mut zones = Self(apexes(dns, above).await?);
         let alone: BTreeSet<&str> = names.iter().map(String::as_str).filter(|name| zones.of(name).is_none()).collect();

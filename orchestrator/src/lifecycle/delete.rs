@@ -27,7 +27,7 @@ pub(super) async fn stop(parts: &Parts, server: &Server) -> Ended {
 
 /// Removes what carries this server's id, under whatever names it stands, and nothing else.
 pub(super) async fn unregister(parts: &Parts, server: &mut Server) -> Ended {
-    if !server.has_begun("register") && !server.has_begun("reconcile") {
+    if !server.may_be_registered() {
         return Ended::done(State::Deleting, "nothing was registered");
     }
     let outcomes = match remove_records(parts, server, |_| true).await {

@@ -71,7 +71,7 @@ impl Keeper {
     fn see_to(&self, stored: Stored, room: &Arc<Semaphore>, workers: &mut Workers) {
         let server = stored.server;
         let is_due = !server.is_at_rest() && server.retry_at.is_none_or(|retry_at| retry_at.ahead().is_zero());
-        if !is_due {
+        if !is_due && !server.is_to_be_registered_again() {
             return;
         }
         let (parts, room) = (Arc::clone(&self.parts), Arc::clone(room));

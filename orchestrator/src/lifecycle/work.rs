@@ -8,11 +8,15 @@ use super::Parts;
 use super::step::{Acknowledged, Due, Ended};
 use crate::inventory::{Claim, Error, Stored, Written};
 use crate::name::HostName;
+use crate::outcome::{Outcome, Status};
 use crate::server::{Server, State, StepOutcome, Wanted};
 use crate::timestamp::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After how long a ready server is registered again whose records are not as they should be: at first, and at most.
+const FIRST_ROUND: Duration = Duration::from_secs(15);
+const LONGEST_ROUND: Duration = Duration::from_secs(600);
 /// How often a step that only looks is interrupted to see what is wanted, where no notice of it comes.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -53,6 +57,7 @@ impl Worker<'_> {
         let mut acknowledged = Acknowledged::default();
         loop {
             self.turn_to_deletion();
+            self.turn_to_registration();
             let Some(due) = Due::of(self.stored.server.state) else {
                 // What was turned above is written with its first step.
                 return Ok(());
@@ -68,6 +73,31 @@ impl Worker<'_> {
             if self.take(due, &mut acknowledged).await? == Goes::Off {
                 return Ok(());
             }
+        }
+    }
+
+    /// A server that is ready, but whose records are not as they should be, is registered again later: what can succeed will.
+    fn see_to_unsettled(&mut self) {
+        let server = &mut self.stored.server;
+        if server.state != State::Ready {
+            return;
+        }
+        let may_pass = |outcome: &Outcome| matches!(outcome.outcome, Status::Failed | Status::Unknown);
+        let is_verified = server.dns.verified != Some(false);
+        if is_verified && !server.dns.records.iter().any(may_pass) {
+            server.dns.tries = 0;
+            return;
+        }
+        let pause = FIRST_ROUND.saturating_mul(2_u32.saturating_pow(server.dns.tries)).min(LONGEST_ROUND);
+        server.dns.tries = server.dns.tries.saturating_add(1);
+        server.retry_at = Some(Timestamp::now().after(pause));
+    }
+
+    /// One whose time has come is registered again.
+    fn turn_to_registration(&mut self) {
+        let server = &mut self.stored.server;
+        if server.is_to_be_registered_again() {
+            server.register_again();
         }
     }
 
@@ -147,6 +177,7 @@ impl Worker<'_> {
             Ended::On { next, outcome, detail } => {
                 self.stored.server.end(took, outcome, detail);
                 self.stored.server.enter(next);
+                self.see_to_unsettled();
             }
             Ended::Again { problem, remedy } => self.again(took, problem, remedy),
             Ended::Stopped { problem, remedy, retry_from } => self.stop(took, problem, remedy, retry_from),

@@ -173,7 +173,9 @@ async fn what_does_not_fit_is_named_exactly() {
         (
             site.builder().setting("path", "/elsewhere"),
             "denied",
-            "etcd says: permission denied".to_owned(),
+            "etcd says: permission denied; the configured user needs to read and write all keys below `path`: \
+             `dns-manager doctor` shows the command that grants it"
+                .to_owned(),
         ),
     ];
     for (builder, code, message) in cases {

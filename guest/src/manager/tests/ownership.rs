@@ -71,6 +71,21 @@ fn what_others_wrote_becomes_ours_in_our_form() {
 }
 
 #[test]
+fn addresses_that_coredns_finds_for_an_apex_are_in_the_way_of_ours() {
+    for key in ["/skydns/test/ex/dns/apex", "/skydns/test/ex/dns/apex/x1", "/skydns/test/ex/dns/apex/a/b"] {
+        let world = World::new("ex.test");
+        world.put(key, r#"{"host":"10.0.0.1","owner":"xd"}"#);
+        let before = world.backend.tree();
+
+        let outcome = world.one(add("ex.test", a(2)));
+
+        assert_eq!(outcome.status, Status::Conflict, "{key}: {outcome:?}");
+        assert_eq!(outcome.reason.map(|reason| reason.code), Some(Code::OwnedBy(Some("xd".to_owned()))), "{key}");
+        assert_eq!(world.backend.tree(), before, "{key}");
+    }
+}
+
+#[test]
 fn addresses_of_an_apex_are_adopted_where_coredns_looks_for_them() {
     for key in ["/skydns/test/ex/dns/apex", "/skydns/test/ex/dns/apex/x1", "/skydns/test/ex/1a2b3c4d"] {
         let world = World::new("ex.test");
