@@ -33,8 +33,7 @@ impl Reader<'_> {
         let word = self.take(&key::PROVIDER_KIND, word);
         let program = self.take_path(&key::PROVIDER_PROGRAM);
         let arguments = self.take(&key::PROVIDER_ARGUMENTS, arguments).unwrap_or_default();
-        let environment =
-            self.take(&key::PROVIDER_ENVIRONMENT, |value| parse::list(value, variable)).unwrap_or_default();
+        let variables = self.take(&key::PROVIDER_ENVIRONMENT, |value| parse::list(value, variable)).unwrap_or_default();
         let timeout = self.take(&key::PROVIDER_TIMEOUT, |value| parse::duration(value, "60s", LONGEST_CALL));
         let status_timeout =
             self.take(&key::PROVIDER_STATUS_TIMEOUT, |value| parse::duration(value, "10s", LONGEST_CALL));
@@ -46,7 +45,7 @@ impl Reader<'_> {
             Word::Exec => Kind::Exec(exec::Settings {
                 program: self.program(program)?,
                 arguments,
-                environment,
+                variables: exec::Variables::of(self.environment, &variables),
                 timeout: timeout?,
                 status_timeout: status_timeout?,
                 guard: self.environment.guard.clone(),

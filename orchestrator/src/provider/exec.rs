@@ -9,12 +9,15 @@ mod call;
 pub mod guard;
 mod line;
 mod request;
+mod variables;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+
+pub use variables::Variables;
 
 use super::{Error, Provider, Status};
 use crate::server::Server;
@@ -28,8 +31,8 @@ pub struct Settings {
     pub program: PathBuf,
     /// What it is given before the verb.
     pub arguments: Vec<String>,
-    /// Variables that it is handed, by name; beyond these it has no more than a login would give it.
-    pub environment: Vec<String>,
+    /// All the environment variables that it has.
+    pub variables: Variables,
     /// How long it may take to create, stop or delete a server.
     pub timeout: Duration,
     /// How long it may take to say how far one is.

@@ -21,7 +21,9 @@ fn a_program_is_taken_from_beside_the_file_with_its_arguments_as_they_are() {
     let given = with_provider(
         "kind = \"exec\"\nprogram = \"cloud\"\narguments = [\"-v\", \"\", \"-v\"]\nenvironment = [\"CLOUD_TOKEN\"]\n\
          timeout = \"2m\"\nprobes = [\"tcp:22\", \"http://:8080/healthz\"]",
-    );
+    )
+    .variable("CLOUD_TOKEN", "hush");
+    let environment = Environment { variables: given.variables.clone(), ..Environment::default() };
     let program = add_program(&given, 0o755);
 
     let provider = given.load().unwrap().provider;
@@ -31,7 +33,7 @@ fn a_program_is_taken_from_beside_the_file_with_its_arguments_as_they_are() {
         Kind::Exec(exec::Settings {
             program,
             arguments: ["-v", "", "-v"].map(str::to_owned).to_vec(),
-            environment: vec!["CLOUD_TOKEN".to_owned()],
+            variables: exec::Variables::of(&environment, &["CLOUD_TOKEN".to_owned()]),
             timeout: Duration::from_secs(120),
             status_timeout: Duration::from_secs(10),
             guard: None,

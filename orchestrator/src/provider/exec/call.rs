@@ -22,9 +22,6 @@ use crate::provider::Error;
 const MOST_OUTPUT: usize = 1024 * 1024;
 /// After its end: how long what it wrote may take to arrive, and what was killed to go.
 const GRACE: Duration = Duration::from_secs(1);
-/// Variables that say where programs and the user's files are, and how text is written.
-const USUAL_VARIABLES: [&str; 10] =
-    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
 
 /// Runs the program.
 ///
@@ -77,13 +74,7 @@ fn command(settings: &Settings, request: &Request<'_>) -> Command {
         }
         None => Command::new(&settings.program),
     };
-    command.args(&settings.arguments).arg(request.verb.as_str()).env_clear();
-    let named = settings.environment.iter().map(String::as_str);
-    for variable in USUAL_VARIABLES.into_iter().chain(named) {
-        if let Some(value) = std::env::var_os(variable) {
-            command.env(variable, value);
-        }
-    }
+    command.args(&settings.arguments).arg(request.verb.as_str()).env_clear().envs(settings.variables.iter());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     command
 }

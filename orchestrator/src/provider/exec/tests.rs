@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::*;
+use crate::environment::Environment;
 
 const SCHEMA: &str = include_str!("../../../../docs/provider-exec.schema.json");
 
@@ -16,7 +17,7 @@ fn shell(script: &str) -> Exec {
     Exec::new(Settings {
         program: "/bin/sh".into(),
         arguments: ["-c", script, "provider"].map(str::to_owned).to_vec(),
-        environment: Vec::new(),
+        variables: Variables::of(&Environment::of_process(), &[]),
         timeout: Duration::from_secs(60),
         status_timeout: Duration::from_secs(60),
         guard: None,
@@ -43,10 +44,10 @@ async fn written(file: &Path) -> String {
 
 /// Waits until a process is gone, or only its number is left.
 async fn gone(process: &str) {
+    // `1234 (sleep) S ...`: one that has ended may wait for somebody to take note.
     let runs = || {
-        let status = std::process::Command::new("ps").args(["-o", "stat=", "-p", process]).output().unwrap();
-        let status = String::from_utf8(status.stdout).unwrap();
-        !status.trim().is_empty() && !status.starts_with('Z')
+        let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
     };
     let began = Instant::now();
     while runs() {
@@ -163,13 +164,16 @@ async fn a_program_that_does_not_start_says_why() {
 
 #[tokio::test]
 async fn a_program_sees_the_variables_that_were_named_and_no_others() {
-    // Cargo sets these for every test.
-    let mut provider = shell(
-        "echo \"{\\\"status\\\": \\\"pending\\\", \\\"detail\\\": \\\"$CARGO_PKG_NAME:$CARGO_MANIFEST_DIR:${PATH:+path}\\\"}\"",
-    );
-    provider.settings.environment = vec!["CARGO_PKG_NAME".to_owned()];
-    let status = provider.status(&server()).await;
-    assert_eq!(status, Ok(Status::Pending("dns-manager-orchestrator::path".to_owned())));
+    let environment = Environment {
+        variables: ["PATH", "CLOUD_TOKEN", "ETCD_PASSWORD"].map(|name| (name.to_owned(), "hush".to_owned())).into(),
+        ..Environment::default()
+    };
+    let mut provider =
+        shell(r#"echo "{\"status\": \"pending\", \"detail\": \"$PATH,$CLOUD_TOKEN,$ETCD_PASSWORD,$CARGO_PKG_NAME\"}""#);
+    provider.settings.variables = Variables::of(&environment, &["CLOUD_TOKEN".to_owned(), "NOT_SET".to_owned()]);
+
+    assert_eq!(provider.status(&server()).await, Ok(Status::Pending("hush,hush,,".to_owned())));
+    assert_eq!(format!("{:?}", provider.settings.variables), r#"{"CLOUD_TOKEN", "PATH"}"#);
 }
 
 #[tokio::test]
