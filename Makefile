@@ -6,7 +6,7 @@ DNS_MANAGER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dns-manager/tools
 export DNS_MANAGER_TOOLS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo try build test target tools lint clean cuts prove
+.PHONY: help demo try build test target tools lint chaos clean cuts prove
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,13 @@ prove: tools ## Ask CoreDNS QUERIES=200000 questions after random changes; SEED=
 
 cuts: tools ## Cut the connection to etcd at every octet of every request and answer of a change
 	DNS_MANAGER_CUT_STEP=1 $(CARGO) test --locked --package dns-manager-tests --features live wherever_a_connection_is_cut
+
+SECONDS_OF_CHAOS ?= 600
+SERVERS ?= 200
+
+chaos: tools ## Kill three orchestrators at random under SERVERS=200 servers, for SECONDS_OF_CHAOS=600
+	DNS_MANAGER_CHAOS_SECONDS=$(SECONDS_OF_CHAOS) DNS_MANAGER_CHAOS_SERVERS=$(SERVERS) $(CARGO) test --locked --package dns-manager-tests \
+		--features live servers_end_as_asked -- --nocapture
 
 tools: ## Install what the tests need: the WebAssembly target, etcd, CoreDNS
 	@tests/tools/install '$(DNS_MANAGER_TOOLS)'

@@ -9,8 +9,10 @@ mod background;
 mod corefile;
 mod endpoint;
 mod error;
+mod inventory;
 mod key;
 mod parse;
+mod provider;
 mod service;
 mod show;
 mod value;
@@ -25,6 +27,7 @@ pub use access::{Credentials, Tls};
 pub use background::{Reconcile, Workflow};
 pub use endpoint::Endpoint;
 pub use error::{Error, Problem};
+pub use inventory::Inventory;
 pub use service::{Access, Limits, OwnTls};
 pub use show::Shown;
 pub use value::Source;
@@ -32,7 +35,7 @@ pub use value::Source;
 use crate::embedded;
 use crate::environment::Environment;
 use crate::name::Name;
-use crate::provider;
+use crate::provider::Settings as Provider;
 use crate::record::Ttl;
 use key::Key;
 use value::{Value, Written};
@@ -56,8 +59,10 @@ pub struct Config {
     pub domain: Option<Name>,
     /// The table `orchestrator.dns`.
     pub dns: Dns,
-    /// What creates and deletes servers.
-    pub provider: provider::Kind,
+    /// The table `orchestrator.inventory`.
+    pub inventory: Inventory,
+    /// The table `orchestrator.provider`: what creates and deletes servers.
+    pub provider: Provider,
     /// The table `orchestrator.workflow`.
     pub workflow: Workflow,
     /// The table `orchestrator.reconcile`.
@@ -176,7 +181,7 @@ impl Reader<'_> {
         let is_secure = self.is_secure(&written_urls);
         let tls = self.tls(&written_urls, is_secure);
         let credentials = self.credentials(&written_urls);
-        let provider = self.take(&key::PROVIDER_KIND, parse::provider_kind);
+        let provider = self.provider();
         let workflow = self.workflow();
         let reconcile = self.reconcile();
         let access = self.access(data_dir.as_deref());
@@ -186,6 +191,7 @@ impl Reader<'_> {
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
         warnings.extend(access::in_clear(credentials.as_ref(), &backend));
+        let inventory = self.inventory(&backend, tls.as_ref(), credentials.as_ref(), path.as_deref());
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;
@@ -200,6 +206,7 @@ impl Reader<'_> {
             path,
             verify_timeout,
             provider,
+            inventory,
             workflow,
             reconcile,
             served,
@@ -214,6 +221,7 @@ impl Reader<'_> {
                 Some(path),
                 Some(verify_timeout),
                 Some(provider),
+                Some(inventory),
                 Some(workflow),
                 Some(reconcile),
                 Some((access, limits)),
@@ -238,6 +246,7 @@ impl Reader<'_> {
                     settings,
                 },
                 provider,
+                inventory,
                 workflow,
                 reconcile,
                 access,

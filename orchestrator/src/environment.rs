@@ -16,6 +16,8 @@ pub struct Environment {
     pub directory: PathBuf,
     /// Which of the standard streams are terminals.
     pub terminal: Terminal,
+    /// A program that starts others for us (`provider::exec::guard`); none: they are started as they are.
+    pub guard: Option<PathBuf>,
 }
 
 /// Which of the standard streams are terminals: where somebody reads along, and can answer.
@@ -40,7 +42,7 @@ impl Environment {
             stdout: std::io::stdout().is_terminal(),
             stderr: std::io::stderr().is_terminal(),
         };
-        Self { variables, directory: PathBuf::new(), terminal }
+        Self { variables, directory: PathBuf::new(), terminal, guard: None }
     }
 
     /// A variable that is set to something.

@@ -7,6 +7,9 @@
 
 mod claim;
 mod database;
+pub mod etcd;
+
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -15,6 +18,7 @@ use uuid::Uuid;
 pub use claim::{Claim, Claims};
 pub use database::{Database, OpenError};
 
+use crate::config::{self, Config};
 use crate::name::HostName;
 use crate::server::Server;
 
@@ -91,6 +95,22 @@ pub trait Inventory: Send + Sync {
 
     /// Changes whenever the inventory does, whoever wrote. Several changes may be seen as one.
     fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// Opens the inventory that the configuration names.
+///
+/// # Errors
+///
+/// Another process holds the embedded one, or it cannot be used or reached.
+pub async fn open(config: &Config) -> Result<Arc<dyn Inventory>, OpenError> {
+    match &config.inventory {
+        config::Inventory::Embedded => Ok(Arc::new(Database::open(&config.data_dir)?)),
+        config::Inventory::Etcd(access) => {
+            let opened = etcd::Etcd::connect(access).await;
+            let etcd = opened.map_err(|source| OpenError::Unreachable { urls: access.urls.join(", "), source })?;
+            Ok(Arc::new(etcd))
+        }
+    }
 }
 
 /// The inventory does not work.

@@ -5,10 +5,14 @@ use std::process::ExitCode;
 
 use dns_manager_orchestrator::cli::{self, Exit};
 use dns_manager_orchestrator::environment::Environment;
+use dns_manager_orchestrator::provider::exec::guard;
 
 fn main() -> ExitCode {
+    if let Some(ended) = guard::run(std::env::args_os()) {
+        return ended;
+    }
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
-    let environment = Environment::of_process();
+    let environment = Environment { guard: guard::own_binary(), ..Environment::of_process() };
     let cli = match cli::parse(std::env::args_os(), &mut stdout, &mut stderr) {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),

@@ -1,10 +1,10 @@
 //! What creates and deletes servers.
 
+pub mod exec;
 pub mod local;
+pub mod readiness;
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -67,43 +67,41 @@ impl Error {
     }
 }
 
+/// The table `orchestrator.provider`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Which provider it is.
+    pub kind: Kind,
+    /// What has to answer at each address before a server counts as ready.
+    pub probes: Vec<readiness::Probe>,
+}
+
+impl Settings {
+    /// Sets the provider up.
+    pub fn provider(&self) -> Arc<dyn Provider> {
+        let provider = self.kind.provider();
+        if self.probes.is_empty() { provider } else { Arc::new(readiness::Probed::new(provider, self.probes.clone())) }
+    }
+}
+
 /// The provider that the configuration names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Servers that exist already; their addresses are given.
     Static,
     /// Listeners in this process, which live as long as it does.
     Local,
+    /// Whatever a program of the user's makes of it.
+    Exec(exec::Settings),
 }
 
 impl Kind {
     /// Sets the provider up.
-    pub fn provider(self) -> Arc<dyn Provider> {
+    pub fn provider(&self) -> Arc<dyn Provider> {
         match self {
             Self::Static => Arc::new(Static),
             Self::Local => Arc::new(local::Local::default()),
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Static => f.write_str("static"),
-            Self::Local => f.write_str("local"),
-        }
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "static" => Ok(Self::Static),
-            "local" => Ok(Self::Local),
-            "exec" => Err("the provider \"exec\" is not available yet: write \"static\" or \"local\"".to_owned()),
-            _ => Err(format!("\"{text}\" is not a provider: write \"static\" or \"local\"")),
+            Self::Exec(settings) => Arc::new(exec::Exec::new(settings.clone())),
         }
     }
 }

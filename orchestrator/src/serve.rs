@@ -5,7 +5,7 @@ mod listener;
 mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::api::{self, Door, Guard, Service, guarded};
 use crate::config::Config;
 use crate::desired::Desired;
 use crate::dns::{self, ConnectError, Dns};
-use crate::inventory::{Database, OpenError};
+use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Keeper, Lifecycle, Policy};
 use crate::name::Name;
 use crate::reconcile::{self, Reconciler};
@@ -67,7 +67,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
         tracing::warn!("{warning}");
     }
-    let database = open_inventory(&config.data_dir).await?;
+    let inventory = open_inventory(config).await?;
     let (listener, address) = bind(config.listen)?;
     // Over TLS, or from elsewhere, commands on this machine would need more than they find: they have a listener of their own.
     let own =
@@ -75,7 +75,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
 
     let instance = Uuid::now_v7();
     let provider = config.provider.provider();
-    let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config));
+    let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, inventory, Policy::of(config));
     let reconciler = Reconciler::new(Arc::clone(&dns), lifecycle.clone(), reconcile::Policy::of(config));
     let service = Service {
         registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
@@ -187,10 +187,10 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
 }
 
 /// Opens the inventory; a command that holds it is waited for.
-async fn open_inventory(data_dir: &Path) -> Result<Database, OpenError> {
+async fn open_inventory(config: &Config) -> Result<Arc<dyn Inventory>, OpenError> {
     let deadline = Instant::now() + HELD_FOR;
     loop {
-        match Database::open(data_dir) {
+        match inventory::open(config).await {
             Err(OpenError::Held(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
             opened => return opened,
         }

@@ -10,12 +10,17 @@
 
 mod access;
 mod bad_input;
+#[cfg(feature = "live")]
+mod chaos;
 mod contract;
 mod demo;
 #[cfg(feature = "live")]
 mod doctor;
 mod embedded;
 #[cfg(feature = "live")]
+mod inventory;
+#[cfg(feature = "live")]
 mod production;
+mod providers;
 mod sandbox;
 mod test_dns_integration;

@@ -144,6 +144,10 @@ impl Installation {
             .current_dir(self.folder.path())
             .args(arguments)
             .stdin(Stdio::null());
+        // Of the programs that a provider starts.
+        if let Some(path) = env::var_os("PATH") {
+            command.env("PATH", path);
+        }
         command
     }
 }

@@ -33,6 +33,13 @@ const MASK: &str = "********";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
+impl Secret {
+    /// The text, for somebody who has to show it to a backend.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text)

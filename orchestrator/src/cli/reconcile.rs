@@ -27,11 +27,11 @@ pub(super) struct Command {
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
     let options = Options { dry_run: command.dry_run, max_deletes: command.max_deletes.unwrap_or_default() };
-    let access = server::open(&config.data_dir).await?;
+    let access = server::open(&config).await?;
     match access {
         Access::Through(remote) => told(&remote.reconcile(options).await?, console),
-        Access::Alone(database) => {
-            let (dns, lifecycle) = server::parts(&config, database).await?;
+        Access::Alone(inventory) => {
+            let (dns, lifecycle) = server::parts(&config, inventory).await?;
             let report = Reconciler::new(dns, lifecycle.clone(), Policy::of(&config)).run(options).await?;
             let exit = told(&report, console)?;
             if options.dry_run || finish(&lifecycle, &report, console).await? { Ok(exit) } else { Ok(Exit::Failed) }

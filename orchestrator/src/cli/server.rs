@@ -1,7 +1,6 @@
 //! `server create|delete|list|show`: on the inventory itself, or through the running service that holds it.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use super::output::{Console, Rows};
 use super::{Exit, Failure, Settings, zone};
 use crate::config::Config;
 use crate::dns;
-use crate::inventory::{Database, Inventory, OpenError};
+use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Error as LifecycleError, Lifecycle, Policy, Workflow};
 use crate::provider;
 use crate::remote::Remote;
@@ -61,20 +60,20 @@ pub(super) enum Command {
 
 /// The way to the inventory.
 pub(super) enum Access {
-    Alone(Database),
+    Alone(Arc<dyn Inventory>),
     Through(Remote),
 }
 
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
-    let access = open(&config.data_dir).await?;
+    let access = open(&config).await?;
     match (command, access) {
-        (Command::Create { hostname, addresses }, Access::Alone(database)) => {
-            if config.provider == provider::Kind::Local {
+        (Command::Create { hostname, addresses }, Access::Alone(inventory)) => {
+            if config.provider.kind == provider::Kind::Local {
                 console.warning(LOCAL_ENDS);
             }
             let dns = Arc::new(dns::connect(&config).await?);
-            let lifecycle = lifecycle(&config, Arc::clone(&dns), database);
+            let lifecycle = lifecycle(&config, Arc::clone(&dns), inventory);
             lifecycle.check(&hostname, &addresses)?;
             if config.dns.auto_register {
                 zone::require(&config, &*dns, console).await?;
@@ -87,9 +86,9 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             let server = remote.create(&hostname, &addresses, observe).await?;
             ended(&server, console)
         }
-        (Command::Delete { hostname }, Access::Alone(database)) => {
+        (Command::Delete { hostname }, Access::Alone(inventory)) => {
             let dns = Arc::new(dns::connect(&config).await?);
-            let lifecycle = lifecycle(&config, Arc::clone(&dns), database);
+            let lifecycle = lifecycle(&config, Arc::clone(&dns), inventory);
             lifecycle.find(&hostname).await?;
             zone::look(&config, &*dns, console).await;
             let server = follow(lifecycle.delete(&hostname, None).await?, console).await?;
@@ -100,14 +99,14 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             let server = remote.delete(&hostname, observe).await?;
             ended(&server, console)
         }
-        (Command::List, Access::Alone(database)) => {
-            let servers: Vec<_> = database.list().await?.into_iter().map(|stored| stored.server).collect();
+        (Command::List, Access::Alone(inventory)) => {
+            let servers: Vec<_> = inventory.list().await?.into_iter().map(|stored| stored.server).collect();
             listed(&servers, console)
         }
         (Command::List, Access::Through(remote)) => listed(&remote.list().await?, console),
-        (Command::Show { hostname }, Access::Alone(database)) => {
+        (Command::Show { hostname }, Access::Alone(inventory)) => {
             let hostname = Policy::of(&config).hostname(&hostname)?;
-            let found = database.find(&hostname).await?.ok_or(LifecycleError::NotFound(hostname))?;
+            let found = inventory.find(&hostname).await?.ok_or(LifecycleError::NotFound(hostname))?;
             shown(&found.server, console)
         }
         (Command::Show { hostname }, Access::Through(remote)) => shown(&remote.find_server(&hostname).await?, console),
@@ -115,15 +114,15 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
 }
 
 /// Takes the inventory, or finds the service that holds it; another command that holds it is waited for.
-pub(super) async fn open(data_dir: &Path) -> Result<Access, Failure> {
+pub(super) async fn open(config: &Config) -> Result<Access, Failure> {
     let deadline = Instant::now() + HELD_FOR;
     loop {
-        let held = match Database::open(data_dir) {
-            Ok(database) => return Ok(Access::Alone(database)),
+        let held = match inventory::open(config).await {
+            Ok(inventory) => return Ok(Access::Alone(inventory)),
             Err(OpenError::Held(directory)) => OpenError::Held(directory),
             Err(unusable) => return Err(unusable.into()),
         };
-        if let Some(holder) = Holder::read(data_dir)
+        if let Some(holder) = Holder::read(&config.data_dir)
             && let Some(remote) = Remote::find(&holder).await
         {
             return Ok(Access::Through(remote));
@@ -139,14 +138,17 @@ pub(super) async fn open(data_dir: &Path) -> Result<Access, Failure> {
 }
 
 /// What a command works with that holds the inventory.
-pub(super) async fn parts(config: &Config, database: Database) -> Result<(Arc<DnsManager>, Lifecycle), Failure> {
+pub(super) async fn parts(
+    config: &Config,
+    inventory: Arc<dyn Inventory>,
+) -> Result<(Arc<DnsManager>, Lifecycle), Failure> {
     let dns = Arc::new(dns::connect(config).await?);
-    let lifecycle = lifecycle(config, Arc::clone(&dns), database);
+    let lifecycle = lifecycle(config, Arc::clone(&dns), inventory);
     Ok((dns, lifecycle))
 }
 
-fn lifecycle(config: &Config, dns: Arc<DnsManager>, database: Database) -> Lifecycle {
-    Lifecycle::new(dns, config.provider.provider(), Arc::new(database), Policy::of(config).for_a_command())
+fn lifecycle(config: &Config, dns: Arc<DnsManager>, inventory: Arc<dyn Inventory>) -> Lifecycle {
+    Lifecycle::new(dns, config.provider.provider(), inventory, Policy::of(config).for_a_command())
 }
 
 /// Runs a workflow and shows each step as it ends.

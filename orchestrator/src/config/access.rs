@@ -179,7 +179,7 @@ impl Reader<'_> {
         None
     }
 
-    fn read_file(&mut self, key: &'static Key, path: &Path) -> Option<Vec<u8>> {
+    pub(super) fn read_file(&mut self, key: &'static Key, path: &Path) -> Option<Vec<u8>> {
         std::fs::read(path).map_err(|error| self.wrong(key, format!("{} cannot be read: {error}", path.display()))).ok()
     }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::endpoint::{self, DNS_PORT, Endpoint};
 use super::value::Value;
 use crate::name::Name;
-use crate::provider;
 use crate::record::Ttl;
 
 /// A verification that takes longer is a mistake in the unit.
@@ -153,10 +152,6 @@ pub(super) fn number(value: &Value, range: RangeInclusive<usize>) -> Result<usiz
         .ok_or_else(|| format!("{number} is out of range, which is {} to {}", range.start(), range.end()))
 }
 
-pub(super) fn provider_kind(value: &Value) -> Result<provider::Kind, String> {
-    text(value)?.parse()
-}
-
 /// A value of the free table, which the plugin sees as text.
 pub(super) fn setting(value: &Value) -> Result<String, String> {
     match value {
@@ -170,7 +165,7 @@ pub(super) fn setting(value: &Value) -> Result<String, String> {
     }
 }
 
-fn list<T: PartialEq>(value: &Value, item: impl Fn(&Value) -> Result<T, String>) -> Result<Vec<T>, String> {
+pub(super) fn list<T: PartialEq>(value: &Value, item: impl Fn(&Value) -> Result<T, String>) -> Result<Vec<T>, String> {
     let items = match value {
         Value::List(items) => items,
         single => return Err(format!("{single} is not a list: write [{single}]")),

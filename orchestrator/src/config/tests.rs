@@ -3,6 +3,7 @@
 use std::fs;
 
 mod access;
+mod provider;
 
 use super::*;
 
@@ -200,10 +201,6 @@ fn a_wrong_value_says_what_to_write() {
     ] {
         assert_eq!(with_dns(line).error(), format!("config.toml:2: {expected}"));
     }
-    assert_eq!(
-        Given::file("[orchestrator.provider]\nkind = \"exec\"").error(),
-        "config.toml:2: orchestrator.provider.kind: the provider \"exec\" is not available yet: write \"static\" or \"local\""
-    );
 }
 
 #[test]

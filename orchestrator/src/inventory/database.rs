@@ -37,6 +37,14 @@ pub enum OpenError {
     /// Another process holds it.
     #[error("the inventory in {} is held by another dns-manager process", .0.display())]
     Held(PathBuf),
+    /// No member of its etcd lets us read it.
+    #[error("the inventory in etcd at {urls} cannot be used")]
+    Unreachable {
+        /// The members.
+        urls: String,
+        /// Why.
+        source: Error,
+    },
     /// It cannot be used.
     #[error("the inventory in {} cannot be opened", directory.display())]
     Unusable {

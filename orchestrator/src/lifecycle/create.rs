@@ -51,6 +51,7 @@ pub(super) async fn create(parts: &Parts, server: &Server, is_in_doubt: bool) ->
 
 pub(super) async fn wait(parts: &Parts, server: &mut Server) -> Ended {
     let mut pause = FIRST_PAUSE;
+    let mut told = String::new();
     loop {
         let waits_for = match parts.provider.status(server).await {
             Ok(provider::Status::Ready(addresses)) => {
@@ -65,6 +66,10 @@ pub(super) async fn wait(parts: &Parts, server: &mut Server) -> Ended {
                 return Ended::refused(&error, "the provider does not say how far it is", RETRY, State::Waiting);
             }
         };
+        if waits_for != told {
+            tracing::info!(hostname = %server.hostname, "it is not ready: {waits_for}");
+            told.clone_from(&waits_for);
+        }
         // Counted from when it became due, whatever process waited then.
         let waited = server.due_since.map(Timestamp::age).unwrap_or_default();
         if waited > parts.policy.ready_timeout {

@@ -1,0 +1,409 @@
+//! The inventory in etcd, which several orchestrators share.
+//!
+//! `<path>/servers/<hostname>` holds a server, and the key's `mod_revision` is its revision: every write compares it, so that
+//! nobody's word is overwritten unread. `<path>/claims/<id>` is the right to work on a server. It hangs on a lease of the
+//! process that has it (`session`), so that it goes when the process dies, and the key's `create_revision` is its fence.
+//!
+//! # Why no step runs twice at the same time
+//!
+//! 1. A claim is made in a transaction that compares "there is no such key": of several, one succeeds.
+//! 2. Every write of a worker compares, in its own transaction, that the claim's key still has the `create_revision` that it
+//!    had when this worker made it. A claim that was lost and made again, by whomever, has another one: a worker that was
+//!    given up for dead writes nothing more, however late its request arrives.
+//! 3. A process gives its claims up *before* etcd can give them to another: the lease runs for its TTL from when etcd took
+//!    the last renewal, which is not before it was sent; the process counts from when it sent it, takes a margin off, and
+//!    then breaks its steps off (`Claim::lost`), which ends a provider's program, too. Clocks need not agree: only how long
+//!    some seconds are.
+//! 4. The new worker finds the step begun and not ended, and settles it by asking before it does anything.
+//!
+//! A process that is stopped (SIGSTOP, a suspended machine) in the very middle of a request to somebody else - to the name
+//! servers' store, to a cloud - and woken after its lease has run out may still carry that one request out. What it writes into
+//! DNS is under that store's own epochs, and a record of a server that is gone by then is found and removed by the next
+//! reconciliation; a provider tells servers by their id, so that a late creation is that server's, and its deletion ends it.
+
+mod session;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{
+    Client, Compare, CompareOp, ConnectOptions, GetOptions, KeyValue, PutOptions, TlsOptions, Txn, TxnOp,
+    TxnOpResponse, TxnResponse, WatchOptions,
+};
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+
+use super::{Claim, Error, Inventory, Renamed, Stored, Written};
+use crate::name::HostName;
+use crate::server::Server;
+use session::Session;
+
+/// Longer than etcd needs to say that it has no quorum (7 s).
+const PATIENCE: Duration = Duration::from_secs(8);
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Keys in one answer; servers are some kilobytes each, and an answer 4 MiB at most.
+const PAGE: i64 = 200;
+/// How often giving a claim back is tried.
+const TRIES: u32 = 5;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// How etcd is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// The URLs of its members.
+    pub urls: Vec<String>,
+    /// Where the inventory is: no slash at its end.
+    pub path: String,
+    /// The authorities that are trusted, in PEM form; none: those of the system.
+    pub ca: Option<Vec<u8>>,
+    /// A certificate and its key, in PEM form.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// User and password.
+    pub credentials: Option<(String, dns_manager_host::Secret)>,
+}
+
+/// The inventory below a path of one etcd.
+#[derive(Clone)]
+pub struct Etcd(Arc<Parts>);
+
+struct Parts {
+    client: Client,
+    path: String,
+    session: Session,
+    changes: watch::Sender<u64>,
+    /// What this process has claimed.
+    held: Mutex<BTreeSet<Uuid>>,
+    watching: AbortHandle,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+impl Etcd {
+    /// Connects; the first member that answers will do.
+    ///
+    /// # Errors
+    ///
+    /// None answers, or it lets nobody in.
+    pub async fn connect(access: &Access) -> Result<Self, Error> {
+        let opening = |source: Source| Error { action: "opened", source };
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_WITHIN)
+            .with_timeout(PATIENCE)
+            .with_keep_alive(Duration::from_secs(3), Duration::from_secs(3))
+            .with_auto_token_refresh(true);
+        if access.urls.iter().any(|url| url.starts_with("https://")) {
+            options = options.with_tls(tls(access));
+        }
+        if let Some((user, password)) = &access.credentials {
+            options = options.with_user(user.clone(), password.expose());
+        }
+        let client = within(Client::connect(&access.urls, Some(options))).await.map_err(opening)?;
+        let session = Session::open(client.clone()).await.map_err(opening)?;
+        let changes = watch::Sender::new(0);
+        let watching =
+            tokio::spawn(keep_watching(client.clone(), format!("{}/servers/", access.path), changes.clone()));
+        let parts = Parts {
+            client,
+            path: access.path.clone(),
+            session,
+            changes,
+            held: Mutex::default(),
+            watching: watching.abort_handle(),
+        };
+        let etcd = Self(Arc::new(parts));
+        // What may not be read is said now.
+        etcd.list().await?;
+        Ok(etcd)
+    }
+}
+
+fn tls(access: &Access) -> TlsOptions {
+    let mut tls = TlsOptions::new();
+    tls = match &access.ca {
+        Some(ca) => tls.ca_certificate(etcd_client::Certificate::from_pem(ca)),
+        None => tls.with_native_roots(),
+    };
+    match &access.identity {
+        Some((certificate, key)) => tls.identity(etcd_client::Identity::from_pem(certificate, key)),
+        None => tls,
+    }
+}
+
+/// Bounds a call: without it, a member that is silent is waited for for ever.
+async fn within<T>(call: impl Future<Output = Result<T, etcd_client::Error>>) -> Result<T, Source> {
+    match tokio::time::timeout(PATIENCE, call).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(format!("etcd does not answer within {}", humantime::format_duration(PATIENCE)).into()),
+    }
+}
+
+/// Tells of every change below a prefix, whoever made it.
+async fn keep_watching(client: Client, prefix: String, changes: watch::Sender<u64>) {
+    loop {
+        let options = WatchOptions::new().with_prefix();
+        if let Ok(mut stream) = client.watch_client().watch(prefix.as_str(), Some(options)).await {
+            // What came before the watch began has been told of by nobody.
+            changes.send_modify(|count| *count += 1);
+            while let Ok(Some(answer)) = stream.message().await {
+                if answer.canceled() {
+                    break;
+                }
+                changes.send_modify(|count| *count += 1);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+impl Parts {
+    fn server_key(&self, hostname: &HostName) -> String {
+        format!("{}/servers/{hostname}", self.path)
+    }
+
+    fn claim_key(&self, server: Uuid) -> String {
+        format!("{}/claims/{server}", self.path)
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse, Source> {
+        within(self.client.kv_client().txn(txn)).await
+    }
+
+    /// What a conditional write compares: the server's revision, and that the claim holds.
+    fn conditions(&self, key: &str, revision: u64, claim: Option<&Claim>) -> Result<Vec<Compare>, Source> {
+        let mut conditions = vec![Compare::mod_revision(key, CompareOp::Equal, i64::try_from(revision)?)];
+        if let Some(claim) = claim {
+            let key = self.claim_key(claim.server());
+            conditions.push(Compare::create_revision(key, CompareOp::Equal, claim.fence()));
+        }
+        Ok(conditions)
+    }
+
+    /// Writes under these conditions; which of them did not hold, if one did not.
+    async fn write(
+        &self,
+        key: String,
+        revision: u64,
+        claim: Option<&Claim>,
+        operation: TxnOp,
+    ) -> Result<Written, Source> {
+        if claim.is_some_and(Claim::is_lost) {
+            return Ok(Written::ClaimLost);
+        }
+        let mut otherwise = vec![TxnOp::get(key.as_str(), None)];
+        otherwise.extend(claim.map(|claim| TxnOp::get(self.claim_key(claim.server()), None)));
+        let conditions = self.conditions(&key, revision, claim)?;
+        let answer = self.txn(Txn::new().when(conditions).and_then([operation]).or_else(otherwise)).await?;
+        if answer.succeeded() {
+            return Ok(Written::At(revision_of(&answer)?));
+        }
+        let mut found = answer.op_responses().into_iter().map(first);
+        let _server = found.next();
+        match (claim, found.next().flatten()) {
+            (Some(claim), now) if now.as_ref().map(KeyValue::create_revision) != Some(claim.fence()) => {
+                Ok(Written::ClaimLost)
+            }
+            _ => Ok(Written::Changed),
+        }
+    }
+
+    async fn claim(self: Arc<Self>, server: Uuid) -> Result<Option<Claim>, Source> {
+        if !self.held().insert(server) {
+            return Ok(None);
+        }
+        // Taken back if nothing comes of it.
+        let mut held = Held { parts: Arc::clone(&self), server, fence: None };
+        let Some(lease) = self.session.lease() else { return Ok(None) };
+        let key = self.claim_key(server);
+        let owner = lease.owner();
+        let answer = self
+            .txn(
+                Txn::new()
+                    .when([Compare::create_revision(key.as_str(), CompareOp::Equal, 0)])
+                    .and_then([TxnOp::put(
+                        key.as_str(),
+                        owner.as_str(),
+                        Some(PutOptions::new().with_lease(lease.id())),
+                    )])
+                    .or_else([TxnOp::get(key.as_str(), None)]),
+            )
+            .await?;
+        let fence = if answer.succeeded() {
+            i64::try_from(revision_of(&answer)?)?
+        } else {
+            // One that this process made and was not told of is its own, and nobody else could ever have it.
+            match answer.op_responses().into_iter().find_map(first) {
+                Some(standing) if standing.value() == owner.as_bytes() => standing.create_revision(),
+                _ => return Ok(None),
+            }
+        };
+        held.fence = Some(fence);
+        Ok(Some(Claim::new(server, fence, lease.lost(), held)))
+    }
+}
+
+/// Gives a claim back when it is dropped.
+struct Held {
+    parts: Arc<Parts>,
+    server: Uuid,
+    fence: Option<i64>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (parts, server) = (Arc::clone(&self.parts), self.server);
+        let Some(fence) = self.fence else {
+            parts.held().remove(&server);
+            return;
+        };
+        let key = parts.claim_key(server);
+        let giving_back = async move {
+            for attempt in 0..TRIES {
+                let is_ours = [Compare::create_revision(key.as_str(), CompareOp::Equal, fence)];
+                if parts.txn(Txn::new().when(is_ours).and_then([TxnOp::delete(key.as_str(), None)])).await.is_ok() {
+                    break;
+                }
+                // It goes with the lease at the latest.
+                tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(attempt)).await;
+            }
+            parts.held().remove(&server);
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(giving_back);
+        }
+    }
+}
+
+impl Inventory for Etcd {
+    fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<Option<u64>, Error>> {
+        writing(async move {
+            let key = self.0.server_key(&server.hostname);
+            let is_new = [Compare::create_revision(key.as_str(), CompareOp::Equal, 0)];
+            let put = [TxnOp::put(key.as_str(), serde_json::to_vec(server)?, None)];
+            let answer = self.0.txn(Txn::new().when(is_new).and_then(put)).await?;
+            Ok(if answer.succeeded() { Some(revision_of(&answer)?) } else { None })
+        })
+    }
+
+    fn update<'a>(
+        &'a self,
+        server: &'a Server,
+        revision: u64,
+        claim: Option<&'a Claim>,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        writing(async move {
+            let key = self.0.server_key(&server.hostname);
+            let put = TxnOp::put(key.as_str(), serde_json::to_vec(server)?, None);
+            self.0.write(key, revision, claim, put).await
+        })
+    }
+
+    fn rename<'a>(
+        &'a self,
+        from: &'a HostName,
+        server: &'a Server,
+        revision: u64,
+    ) -> BoxFuture<'a, Result<Renamed, Error>> {
+        writing(async move {
+            let (old, new) = (self.0.server_key(from), self.0.server_key(&server.hostname));
+            let mut conditions = self.0.conditions(&old, revision, None)?;
+            conditions.push(Compare::create_revision(new.as_str(), CompareOp::Equal, 0));
+            let operations =
+                [TxnOp::delete(old.as_str(), None), TxnOp::put(new.as_str(), serde_json::to_vec(server)?, None)];
+            let otherwise = [TxnOp::get(new.as_str(), None)];
+            let answer = self.0.txn(Txn::new().when(conditions).and_then(operations).or_else(otherwise)).await?;
+            if answer.succeeded() {
+                return Ok(Renamed::At(revision_of(&answer)?));
+            }
+            let is_taken = answer.op_responses().into_iter().find_map(first).is_some();
+            Ok(if is_taken { Renamed::Taken } else { Renamed::Changed })
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        hostname: &'a HostName,
+        revision: u64,
+        claim: Option<&'a Claim>,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        writing(async move {
+            let key = self.0.server_key(hostname);
+            let delete = TxnOp::delete(key.as_str(), None);
+            self.0.write(key, revision, claim, delete).await
+        })
+    }
+
+    fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Stored>, Error>> {
+        reading(async move {
+            let mut kv = self.0.client.kv_client();
+            let answer = within(kv.get(self.0.server_key(hostname), None)).await?;
+            answer.kvs().first().map(stored).transpose()
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+        reading(async move {
+            let prefix = format!("{}/servers/", self.0.path);
+            // `0` follows `/`.
+            let end = format!("{}/servers0", self.0.path);
+            let (mut from, mut at, mut all) = (prefix.into_bytes(), 0, Vec::new());
+            loop {
+                // All pages are of one revision.
+                let options = GetOptions::new().with_range(end.as_str()).with_limit(PAGE).with_revision(at);
+                let mut kv = self.0.client.kv_client();
+                let answer = within(kv.get(from.clone(), Some(options))).await?;
+                for entry in answer.kvs() {
+                    all.push(stored(entry)?);
+                }
+                let Some(last) = answer.kvs().last().filter(|_| answer.more()) else { return Ok(all) };
+                from = [last.key(), &[0]].concat();
+                at = answer.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
+            }
+        })
+    }
+
+    fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, Error>> {
+        writing(async move { Arc::clone(&self.0).claim(server).await })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+}
+
+fn reading<'a, T>(work: impl Future<Output = Result<T, Source>> + Send + 'a) -> BoxFuture<'a, Result<T, Error>> {
+    Box::pin(async { work.await.map_err(|source| Error { action: "read", source }) })
+}
+
+fn writing<'a, T>(work: impl Future<Output = Result<T, Source>> + Send + 'a) -> BoxFuture<'a, Result<T, Error>> {
+    Box::pin(async { work.await.map_err(|source| Error { action: "written", source }) })
+}
+
+fn stored(entry: &KeyValue) -> Result<Stored, Source> {
+    let server = serde_json::from_slice(entry.value())
+        .map_err(|error| format!("the value of {} is no server: {error}", String::from_utf8_lossy(entry.key())))?;
+    Ok(Stored { server, revision: u64::try_from(entry.mod_revision())? })
+}
+
+fn revision_of(answer: &TxnResponse) -> Result<u64, Source> {
+    let header = answer.header().ok_or("etcd's answer has no header")?;
+    Ok(u64::try_from(header.revision())?)
+}
+
+fn first(answer: TxnOpResponse) -> Option<KeyValue> {
+    match answer {
+        TxnOpResponse::Get(mut got) => got.take_kvs().into_iter().next(),
+        TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
+    }
+}

@@ -1,0 +1,155 @@
+//! The inventory in etcd: what its rules are, and who may work on what.
+
+use std::time::Duration;
+
+use dns_manager_orchestrator::{
+    inventory::{
+        Inventory, Renamed, Stored, Written,
+        etcd::{Access, Etcd},
+    },
+    server::{Server, State},
+};
+use dns_manager_tests::{etcd::Etcd as EtcdProcess, site::installed, wait};
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn connect(etcd: &EtcdProcess) -> Etcd {
+    let access = Access { urls: vec![etcd.url()], path: "/dns-manager".to_owned(), ..Access::default() };
+    Etcd::connect(&access).await.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// A server as it is when it is new.
+fn server(hostname: &str) -> Server {
+    serde_json::from_value(json!({
+        "id": uuid::Uuid::now_v7(),
+        "hostname": hostname,
+        "addresses": ["192.168.1.10"],
+        "state": "creating",
+        "dns": {"records": [], "verified": null},
+        "problem": null,
+        "steps": [],
+    }))
+    .unwrap()
+}
+
+async fn on_every_etcd(claim: impl AsyncFn(&EtcdProcess)) {
+    for release in installed() {
+        claim(&EtcdProcess::start(release).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_orchestrator_writes_another_reads_and_nobody_overwrites_unread() {
+    on_every_etcd(async |etcd| {
+        let (one, other) = (connect(etcd).await, connect(etcd).await);
+        let mut changes = other.changes();
+        let mut server = server("web-01.example.com");
+        let read_at = one.insert(&server).await.unwrap().unwrap();
+        assert_eq!(other.insert(&server).await.unwrap(), None, "the name is taken");
+        tokio::time::timeout(PATIENCE, changes.changed()).await.expect("the other is told").unwrap();
+        assert_eq!(
+            other.find(&server.hostname).await.unwrap(),
+            Some(Stored { server: server.clone(), revision: read_at })
+        );
+
+        server.state = State::Waiting;
+        let Written::At(second) = other.update(&server, read_at, None).await.unwrap() else { panic!() };
+        server.state = State::Failed;
+        assert_eq!(one.update(&server, read_at, None).await.unwrap(), Written::Changed);
+        assert_eq!(one.remove(&server.hostname, read_at, None).await.unwrap(), Written::Changed);
+        assert_eq!(one.find(&server.hostname).await.unwrap().unwrap().server.state, State::Waiting);
+
+        let second_server = self::server("web-02.example.com");
+        one.insert(&second_server).await.unwrap();
+        let old = server.hostname.clone();
+        server.hostname = second_server.hostname.clone();
+        assert_eq!(one.rename(&old, &server, second).await.unwrap(), Renamed::Taken);
+        server.hostname = "web-03.example.com".parse().unwrap();
+        let Renamed::At(third) = one.rename(&old, &server, second).await.unwrap() else { panic!() };
+        assert_eq!(one.rename(&old, &server, second).await.unwrap(), Renamed::Changed);
+        assert_eq!(other.find(&old).await.unwrap(), None);
+        assert!(matches!(other.remove(&server.hostname, third, None).await.unwrap(), Written::At(_)));
+        let names: Vec<_> = one.list().await.unwrap().into_iter().map(|stored| stored.server.hostname).collect();
+        assert_eq!(names, [second_server.hostname]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_comes_in_pages_and_whole() {
+    on_every_etcd(async |etcd| {
+        let inventory = connect(etcd).await;
+        let mut hostnames = Vec::new();
+        for number in 0..450 {
+            let server = server(&format!("web-{number:03}.example.com"));
+            inventory.insert(&server).await.unwrap();
+            hostnames.push(server.hostname);
+        }
+        let listed: Vec<_> = inventory.list().await.unwrap().into_iter().map(|stored| stored.server.hostname).collect();
+        assert_eq!(listed, hostnames);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_orchestrator_at_a_time_works_on_a_server() {
+    on_every_etcd(async |etcd| {
+        let (one, other) = (connect(etcd).await, connect(etcd).await);
+        let mut server = server("web-01.example.com");
+        let read_at = one.insert(&server).await.unwrap().unwrap();
+
+        let claim = one.claim(server.id).await.unwrap().unwrap();
+        assert!(one.claim(server.id).await.unwrap().is_none(), "nor does another task of the same process");
+        assert!(other.claim(server.id).await.unwrap().is_none());
+        server.state = State::Waiting;
+        let Written::At(second) = one.update(&server, read_at, Some(&claim)).await.unwrap() else { panic!() };
+        drop(claim);
+
+        let claim =
+            wait::until("the claim is given back", PATIENCE, async || other.claim(server.id).await.unwrap()).await;
+        assert!(matches!(other.remove(&server.hostname, second, Some(&claim)).await.unwrap(), Written::At(_)));
+        drop(claim);
+        wait::until("nothing is left", PATIENCE, async || etcd.gateway().everything().await.is_empty().then_some(()))
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lost_a_claim_is_told_and_writes_nothing_more() {
+    on_every_etcd(async |etcd| {
+        let (one, other) = (connect(etcd).await, connect(etcd).await);
+        let mut server = server("web-01.example.com");
+        let read_at = one.insert(&server).await.unwrap().unwrap();
+        let claim = one.claim(server.id).await.unwrap().unwrap();
+
+        // As if it had not been heard of for too long.
+        let key = format!("/dns-manager/claims/{}", server.id);
+        let lease = etcd.gateway().everything().await.entries[&key].lease;
+        etcd.gateway().post("/v3/lease/revoke", &json!({"ID": lease.to_string()})).await;
+
+        let second = other.claim(server.id).await.unwrap().expect("it is free");
+        assert_ne!(claim.fence(), second.fence());
+        server.state = State::Failed;
+        assert_eq!(one.update(&server, read_at, Some(&claim)).await.unwrap(), Written::ClaimLost);
+        assert_eq!(one.remove(&server.hostname, read_at, Some(&claim)).await.unwrap(), Written::ClaimLost);
+        tokio::time::timeout(PATIENCE, claim.lost()).await.expect("its steps are broken off");
+        drop(claim);
+
+        server.state = State::Waiting;
+        assert!(matches!(other.update(&server, read_at, Some(&second)).await.unwrap(), Written::At(_)));
+        drop(second);
+        // The first one has a new lease by then.
+        wait::until("it works again", PATIENCE, async || one.claim(server.id).await.unwrap()).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_is_not_there_is_told_in_time() {
+    let access =
+        Access { urls: vec!["http://127.0.0.1:1".to_owned()], path: "/dns-manager".to_owned(), ..Access::default() };
+    let opened = tokio::time::timeout(PATIENCE, Etcd::connect(&access)).await.expect("it does not hang");
+    assert_eq!(opened.err().unwrap().to_string(), "the inventory cannot be opened");
+}
