@@ -59,17 +59,10 @@ pub struct Config {
     pub domain: Option<Name>,
     /// The table `orchestrator.dns`.
     pub dns: Dns,
-<<<<<<< HEAD
     /// The table `orchestrator.inventory`.
     pub inventory: Inventory,
     /// The table `orchestrator.provider`: what creates and deletes servers.
     pub provider: Provider,
-=======
-    /// The table `orchestrator.provider`: what creates and deletes servers.
-    pub provider: Provider,
-    /// The table `orchestrator.inventory`.
-    pub inventory: Inventory,
->>>>>>> exec
     /// The table `orchestrator.workflow`.
     pub workflow: Workflow,
     /// The table `orchestrator.reconcile`.

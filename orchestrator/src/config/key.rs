@@ -55,13 +55,10 @@ pub(super) const USERNAME: Key = text("orchestrator.dns.credentials.username", F
 pub(super) const PASSWORD_FILE: Key = file("orchestrator.dns.credentials.password_file");
 pub(super) const PASSWORD_ENV: Key = text("orchestrator.dns.credentials.password_env", Fallback::Absent);
 pub(super) const PROVIDER_KIND: Key = text("orchestrator.provider.kind", Fallback::Text("static"));
-<<<<<<< HEAD
 pub(super) const INVENTORY_KIND: Key = text("orchestrator.inventory.kind", Fallback::Text("embedded"));
 pub(super) const INVENTORY_URLS: Key =
     Key { path: "orchestrator.inventory.urls", kind: Kind::TextOrList, fallback: Fallback::Absent };
 pub(super) const INVENTORY_PATH: Key = text("orchestrator.inventory.path", Fallback::Text("/dns-manager"));
-=======
->>>>>>> exec
 pub(super) const PROVIDER_PROGRAM: Key = file("orchestrator.provider.program");
 pub(super) const PROVIDER_ARGUMENTS: Key =
     Key { path: "orchestrator.provider.arguments", kind: Kind::List, fallback: Fallback::Absent };
@@ -71,13 +68,6 @@ pub(super) const PROVIDER_TIMEOUT: Key = text("orchestrator.provider.timeout", F
 pub(super) const PROVIDER_STATUS_TIMEOUT: Key = text("orchestrator.provider.status_timeout", Fallback::Text("10s"));
 pub(super) const PROVIDER_PROBES: Key =
     Key { path: "orchestrator.provider.probes", kind: Kind::List, fallback: Fallback::Absent };
-<<<<<<< HEAD
-=======
-pub(super) const INVENTORY_KIND: Key = text("orchestrator.inventory.kind", Fallback::Text("embedded"));
-pub(super) const INVENTORY_URLS: Key =
-    Key { path: "orchestrator.inventory.urls", kind: Kind::TextOrList, fallback: Fallback::Absent };
-pub(super) const INVENTORY_PATH: Key = text("orchestrator.inventory.path", Fallback::Text("/dns-manager"));
->>>>>>> exec
 pub(super) const READY_TIMEOUT: Key = text("orchestrator.workflow.ready_timeout", Fallback::Text("5m"));
 pub(super) const RETRY_FOR: Key = text("orchestrator.workflow.retry_for", Fallback::Text("10m"));
 pub(super) const IN_FLIGHT: Key =
@@ -126,24 +116,15 @@ pub(super) const KEYS: &[&Key] = &[
     &PASSWORD_FILE,
     &PASSWORD_ENV,
     &PROVIDER_KIND,
-<<<<<<< HEAD
     &INVENTORY_KIND,
     &INVENTORY_URLS,
     &INVENTORY_PATH,
-=======
->>>>>>> exec
     &PROVIDER_PROGRAM,
     &PROVIDER_ARGUMENTS,
     &PROVIDER_ENVIRONMENT,
     &PROVIDER_TIMEOUT,
     &PROVIDER_STATUS_TIMEOUT,
     &PROVIDER_PROBES,
-<<<<<<< HEAD
-=======
-    &INVENTORY_KIND,
-    &INVENTORY_URLS,
-    &INVENTORY_PATH,
->>>>>>> exec
     &READY_TIMEOUT,
     &RETRY_FOR,
     &IN_FLIGHT,

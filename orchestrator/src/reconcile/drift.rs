@@ -56,9 +56,8 @@ fn of_server(server: &Server, its: &[&Entry], at_name: &[&Entry], policy: &Polic
     let mut found = Vec::new();
     let mut of = |kind, name: &str, data: &Rdata, mend, message| {
         let found_here = drift(kind, name, data, message);
-        found.push(
-            Drift { hostname: Some(hostname.to_owned()), server: Some(server.id), mend, ..found_here }.planned(),
-        );
+        found
+            .push(Drift { hostname: Some(hostname.to_owned()), server: Some(server.id), mend, ..found_here }.planned());
     };
     let by_hand = |mend| if policy.put_back { mend } else { Mend::Nothing };
     let expected: Vec<Rdata> = server.addresses.iter().map(|address| Rdata::from(*address)).collect();

@@ -36,6 +36,8 @@ impl Holder {
 
     /// Writes the file whole or not at all, for its owner alone.
     pub(super) fn write(&self, data_dir: &Path) -> io::Result<()> {
+        // With the inventory elsewhere, nobody has made it yet.
+        fs::create_dir_all(data_dir)?;
         let mut file = tempfile::NamedTempFile::new_in(data_dir)?;
         serde_json::to_writer(&mut file, self)?;
         file.persist(data_dir.join(FILE)).map_err(|error| error.error)?;
