@@ -101,7 +101,7 @@ impl Follower {
                 tokio::select! {
                     // Where changes are told of no more, the clock is enough.
                     _ = tokio::time::timeout(LOOK_EVERY, self.changes.changed()) => {}
-                    _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+                    () = stopped(&mut self.stopping) => return None,
                 }
             }
             self.is_first = false;
@@ -137,6 +137,13 @@ impl Follower {
                 self.told.insert(id, told);
             }
         }
+    }
+}
+
+/// Waits until the service is told to stop; where nobody can tell it, for ever.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    if stopping.wait_for(|stopping| *stopping).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -148,7 +148,7 @@ async fn a_request_that_is_none_of_ours_is_answered_in_the_envelope() {
             "/api/v1/dns/records?zon=x",
             None,
             400,
-            "unknown query parameter \"zon\": known here are zone, name, type",
+            "unknown query parameter \"zon\": known here are zone, name, below, type, owner, resource, limit, cursor",
         ),
         ("GET", "/api/v1/dns/records?zone=a&zone=b", None, 400, "query parameter \"zone\" is given more than once"),
         (
