@@ -3,6 +3,7 @@
 mod desired;
 mod error;
 mod health;
+mod observe;
 mod records;
 mod request;
 mod servers;
@@ -64,6 +65,7 @@ pub fn router(service: Service) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(axum::middleware::from_fn(observe::observe))
         .with_state(service)
 }
 

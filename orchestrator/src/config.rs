@@ -10,6 +10,7 @@ mod corefile;
 mod endpoint;
 mod error;
 mod key;
+mod log;
 mod parse;
 mod show;
 mod value;
@@ -24,6 +25,7 @@ pub use access::{Credentials, Tls};
 pub use background::{Reconcile, Workflow};
 pub use endpoint::Endpoint;
 pub use error::{Error, Problem};
+pub use log::{Format as LogFormat, Log};
 pub use show::Shown;
 pub use value::Source;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub workflow: Workflow,
     /// The table `orchestrator.reconcile`.
     pub reconcile: Reconcile,
+    /// The table `orchestrator.log`.
+    pub log: Log,
     /// What works, but not as it was written.
     pub warnings: Vec<String>,
     shown: Vec<Shown>,
@@ -171,13 +175,27 @@ impl Reader<'_> {
         let provider = self.take(&key::PROVIDER_KIND, parse::provider_kind);
         let workflow = self.workflow();
         let reconcile = self.reconcile();
+        let log = self.log();
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
         warnings.extend(access::in_clear(credentials.as_ref(), &backend));
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;
-        match (listen, data_dir, auto_register, ptr, ttl, owner, path, verify_timeout, provider, workflow, reconcile) {
+        match (
+            listen,
+            data_dir,
+            auto_register,
+            ptr,
+            ttl,
+            owner,
+            path,
+            verify_timeout,
+            provider,
+            workflow,
+            reconcile,
+            log,
+        ) {
             (
                 Some(listen),
                 Some(data_dir),
@@ -190,6 +208,7 @@ impl Reader<'_> {
                 Some(provider),
                 Some(workflow),
                 Some(reconcile),
+                Some(log),
             ) if problems.is_empty() => Ok(Config {
                 listen,
                 data_dir,
@@ -213,6 +232,7 @@ impl Reader<'_> {
                 provider,
                 workflow,
                 reconcile,
+                log,
                 warnings,
                 shown: self.shown,
             }),

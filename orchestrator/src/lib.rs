@@ -22,6 +22,7 @@ pub mod environment;
 mod interruption;
 pub mod inventory;
 pub mod lifecycle;
+mod log;
 pub mod name;
 pub mod outcome;
 mod pointer;

@@ -62,6 +62,8 @@ pub(super) const IN_FLIGHT: Key =
 pub(super) const RECONCILE_EVERY: Key = text("orchestrator.reconcile.every", Fallback::Text("5m"));
 pub(super) const RECONCILE_PUT_BACK: Key =
     Key { path: "orchestrator.reconcile.put_back", kind: Kind::Switch, fallback: Fallback::Switch(false) };
+pub(super) const LOG_FORMAT: Key = text("orchestrator.log.format", Fallback::Text("text"));
+pub(super) const LOG_FILTER: Key = text("orchestrator.log.filter", Fallback::Text("info,hickory_server=warn"));
 
 /// Every key, in the order in which people are shown them.
 pub(super) const KEYS: &[&Key] = &[
@@ -91,6 +93,8 @@ pub(super) const KEYS: &[&Key] = &[
     &IN_FLIGHT,
     &RECONCILE_EVERY,
     &RECONCILE_PUT_BACK,
+    &LOG_FORMAT,
+    &LOG_FILTER,
 ];
 
 /// The tables that hold them.
@@ -104,6 +108,7 @@ const TABLES: &[&str] = &[
     "orchestrator.embedded",
     "orchestrator.workflow",
     "orchestrator.reconcile",
+    "orchestrator.log",
 ];
 
 /// The table whose keys are free: each is handed to the plugin as it is.

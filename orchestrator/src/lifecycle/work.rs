@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use super::Parts;
 use super::step::{Acknowledged, Due, Ended};
@@ -27,7 +28,8 @@ pub(super) async fn work(parts: &Parts, hostname: &HostName, claim: &Claim) -> R
         return Ok(None);
     };
     let mut worker = Worker { parts, claim, stored, is_gone: false };
-    worker.run().await?;
+    let span = tracing::info_span!("workflow", server = %claim.server(), %hostname);
+    worker.run().instrument(span).await?;
     Ok(worker.is_gone.then_some(worker.stored.server))
 }
 
@@ -125,7 +127,8 @@ impl Worker<'_> {
         let began = Instant::now();
         let mut server = self.stored.server.clone();
         let ended = {
-            let step = due.take(self.parts, &mut server, acknowledged, is_in_doubt);
+            let span = tracing::info_span!("step", step = due.name());
+            let step = due.take(self.parts, &mut server, acknowledged, is_in_doubt).instrument(span);
             tokio::select! {
                 ended = step => ended,
                 () = self.claim.lost() => return Ok(Goes::Off),
