@@ -62,10 +62,11 @@ pub fn router(service: Service) -> Router {
         .nest("/api/v1/servers", servers)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(observe::metrics))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(axum::middleware::from_fn(observe::observe))
+        .layer(axum::middleware::from_fn_with_state(service.clone(), observe::observe))
         .with_state(service)
 }
 

@@ -20,6 +20,7 @@ use crate::desired::Desired;
 use crate::dns::{self, ConnectError, Dns};
 use crate::inventory::{Database, OpenError};
 use crate::lifecycle::{Keeper, Lifecycle, Policy};
+use crate::metrics::{Metered, Metrics};
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::zones;
@@ -28,6 +29,8 @@ use crate::zones;
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How long a command that holds the inventory may take to end.
 const HELD_FOR: Duration = Duration::from_secs(5);
+/// How often what was timed is folded, whether or not somebody scrapes.
+const FOLD_EVERY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A service that is running.
@@ -46,7 +49,8 @@ pub struct Running {
 ///
 /// One of these fails; then nothing is left running.
 pub async fn start(config: &Config) -> Result<Running, Error> {
-    let dns: Arc<dyn Dns> = Arc::new(dns::connect(config).await?);
+    let metrics = Metrics::default();
+    let dns: Arc<dyn Dns> = Arc::new(Metered::new(Arc::new(dns::connect(config).await?), metrics.clone()));
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
         tracing::warn!("{warning}");
     }
@@ -57,7 +61,8 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
 
     let instance = Uuid::now_v7();
     let provider = config.provider.provider();
-    let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config));
+    let lifecycle =
+        Lifecycle::counted(Arc::clone(&dns), provider, Arc::new(database), Policy::of(config), metrics.clone());
     let service = Service {
         registry: Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr),
         desired: Desired::new(Arc::clone(&dns), config.dns.ttl, config.dns.zones.iter().map(Name::as_str))
@@ -71,6 +76,8 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let server = tokio::spawn(serving.into_future());
     let keeper = Keeper::new(&lifecycle, config.workflow.in_flight);
     let background = tokio::spawn(keeper.run(told(&stop), STOP_WITHIN));
+
+    tokio::spawn(fold(metrics, told(&stop)));
 
     // Only now: who reads it finds somebody who answers.
     let holder = Holder { url: format!("http://{address}"), instance };
@@ -115,6 +122,17 @@ impl Running {
         }
         Holder::remove(&data_dir);
         ended
+    }
+}
+
+/// Keeps the metrics small until `stop` is over.
+async fn fold(metrics: Metrics, stop: impl Future<Output = ()>) {
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            () = tokio::time::sleep(FOLD_EVERY) => metrics.fold(),
+        }
     }
 }
 
