@@ -6,10 +6,10 @@ DNS_MANAGER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dns-manager/tools
 export DNS_MANAGER_TOOLS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo try build test target tools lint chaos clean cuts prove
+.PHONY: help demo try build test target tools lint chaos clean cuts prove install uninstall
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: target ## Show the main job on this machine; needs Rust and make only, and leaves nothing behind
 	$(CARGO) build --locked --package dns-manager-orchestrator
@@ -53,6 +53,28 @@ lint: ## Check format, lints and documentation
 	$(CARGO) clippy --workspace --all-targets --locked --features dns-manager-tests/live -- -D warnings
 	$(CARGO) clippy --package dns-manager-guest --lib --locked --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+# Where `make install` puts things; the unit file names the program there.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= /etc/systemd/system
+# What is installed: run `make build` first, as yourself.
+PROGRAM ?= $(or $(CARGO_TARGET_DIR),target)/release/dns-manager
+
+install: ## Install what `make build` built, under PREFIX=/usr/local and DESTDIR
+	@test -x '$(PROGRAM)' || { echo "$(PROGRAM) is not there: run make build first" >&2; exit 1; }
+	install -D -m 755 '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/bin/dns-manager'
+	install -D -m 644 config.example.toml '$(DESTDIR)$(PREFIX)/share/doc/dns-manager/config.example.toml'
+	install -d '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)/dns-manager'
+	sed 's#/usr/local/bin/#$(PREFIX)/bin/#; s#/etc/dns-manager/#$(SYSCONFDIR)/dns-manager/#g' packaging/dns-manager.service \
+	  > '$(DESTDIR)$(UNITDIR)/dns-manager.service'
+	chmod 644 '$(DESTDIR)$(UNITDIR)/dns-manager.service'
+	test -e '$(DESTDIR)$(SYSCONFDIR)/dns-manager/config.toml' || \
+	  install -m 644 config.example.toml '$(DESTDIR)$(SYSCONFDIR)/dns-manager/config.toml'
+
+uninstall: ## Remove what `make install` installed; configuration and inventory stay
+	rm -f '$(DESTDIR)$(PREFIX)/bin/dns-manager' '$(DESTDIR)$(UNITDIR)/dns-manager.service'
+	rm -rf '$(DESTDIR)$(PREFIX)/share/doc/dns-manager'
 
 clean: ## Remove what was built here; the tools stay
 	$(CARGO) clean

@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod idempotency;
 mod limit;
+mod observe;
 mod openapi;
 mod page;
 mod reconcile;
@@ -92,13 +93,18 @@ pub fn router(service: Service) -> Router {
         .routes(routes!(reconcile::reconcile))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .routes(routes!(observe::metrics))
         .routes(routes!(openapi::openapi))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(axum::middleware::from_fn_with_state(idempotency::Answers::new(), idempotency::once))
         .merge(files)
         .split_for_parts();
     let service = Service { openapi: Arc::new(document), ..service };
-    router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(service)
+    router
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(axum::middleware::from_fn_with_state(service.clone(), observe::observe))
+        .with_state(service)
 }
 
 async fn unknown_path(uri: Uri) -> Failure {

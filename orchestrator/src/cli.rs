@@ -22,15 +22,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::environment::Environment;
 use output::{Console, Form};
 
 /// Overrides what is logged, in the form of `RUST_LOG`.
 const LOG_VARIABLE: &str = "DNS_MANAGER_LOG";
-/// Without a line for every DNS question to the embedded default.
-const SERVICE_LOG: &str = "info,hickory_server=warn";
 
 /// Registers DNS records of servers, and removes them with the servers.
 #[derive(Debug, Parser)]
@@ -213,18 +212,19 @@ pub fn parse(
     })
 }
 
-/// Sends log lines to standard error, as `DNS_MANAGER_LOG` says; without it, a service says more than a command.
+/// Sends log lines to standard error. A command's are as `DNS_MANAGER_LOG` says, else warnings; a service's are as the table
+/// `orchestrator.log` says, whose filter the variable overrides.
 ///
 /// # Errors
 ///
 /// The variable's value is no filter.
-pub fn log(environment: &Environment, is_service: bool) -> anyhow::Result<()> {
-    let filter = environment.variable(LOG_VARIABLE).unwrap_or(if is_service { SERVICE_LOG } else { "warn" });
+pub fn log(environment: &Environment, cli: &Cli) -> anyhow::Result<()> {
+    // A configuration that cannot be loaded is reported by the command itself.
+    let config = if cli.is_service() { Config::load(cli.config.as_deref(), environment).ok() } else { None };
+    let (filter, format) = config.as_ref().map_or(("warn", LogFormat::Text), |c| (&*c.log.filter, c.log.format));
+    let filter = environment.variable(LOG_VARIABLE).unwrap_or(filter);
     let filter = EnvFilter::try_new(filter).with_context(|| format!("{LOG_VARIABLE}: \"{filter}\" is not a filter"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
+    crate::log::subscriber(filter, format, std::io::stderr)
         .try_init()
         .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
 }

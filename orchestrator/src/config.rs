@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod inventory;
 mod key;
+mod log;
 mod parse;
 mod provider;
 mod service;
@@ -28,6 +29,7 @@ pub use background::{Reconcile, Workflow};
 pub use endpoint::Endpoint;
 pub use error::{Error, Problem};
 pub use inventory::Inventory;
+pub use log::{Format as LogFormat, Log};
 pub use service::{Access, Limits, OwnTls};
 pub use show::Shown;
 pub use value::Source;
@@ -73,6 +75,8 @@ pub struct Config {
     pub tls: Option<OwnTls>,
     /// The table `orchestrator.limits`.
     pub limits: Limits,
+    /// The table `orchestrator.log`.
+    pub log: Log,
     /// What works, but not as it was written.
     pub warnings: Vec<String>,
     shown: Vec<Shown>,
@@ -188,6 +192,7 @@ impl Reader<'_> {
         let own_tls = self.own_tls();
         let limits = self.limits();
         self.protected(listen, access.as_ref(), own_tls.is_some());
+        let log = self.log();
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
         warnings.extend(access::in_clear(credentials.as_ref(), &backend));
@@ -210,6 +215,7 @@ impl Reader<'_> {
             workflow,
             reconcile,
             served,
+            log,
         ) {
             (
                 Some(listen),
@@ -225,6 +231,7 @@ impl Reader<'_> {
                 Some(workflow),
                 Some(reconcile),
                 Some((access, limits)),
+                Some(log),
             ) if problems.is_empty() => Ok(Config {
                 listen,
                 data_dir,
@@ -252,6 +259,7 @@ impl Reader<'_> {
                 access,
                 tls: own_tls,
                 limits,
+                log,
                 warnings,
                 shown: self.shown,
             }),

@@ -23,6 +23,8 @@ pub mod environment;
 mod interruption;
 pub mod inventory;
 pub mod lifecycle;
+mod log;
+pub mod metrics;
 pub mod name;
 pub mod outcome;
 mod pointer;

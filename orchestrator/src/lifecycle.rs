@@ -26,6 +26,7 @@ pub use workflow::Workflow;
 use crate::config::Config;
 use crate::dns::Dns;
 use crate::inventory::{self, Inventory, Renamed, Stored, Written};
+use crate::metrics::Metrics;
 use crate::name::{HostName, Name, NameError};
 use crate::provider::{self, Provider};
 use crate::record::Ttl;
@@ -41,6 +42,7 @@ struct Parts {
     provider: Arc<dyn Provider>,
     inventory: Arc<dyn Inventory>,
     policy: Policy,
+    metrics: Metrics,
     /// How many claims this process is working under.
     at_work: watch::Sender<usize>,
 }
@@ -100,7 +102,23 @@ impl Policy {
 impl Lifecycle {
     /// On these parts.
     pub fn new(dns: Arc<dyn Dns>, provider: Arc<dyn Provider>, inventory: Arc<dyn Inventory>, policy: Policy) -> Self {
-        Self(Arc::new(Parts { dns, provider, inventory, policy, at_work: watch::channel(0).0 }))
+        Self::counted(dns, provider, inventory, policy, Metrics::default())
+    }
+
+    /// The same, and what it does is counted here.
+    pub fn counted(
+        dns: Arc<dyn Dns>,
+        provider: Arc<dyn Provider>,
+        inventory: Arc<dyn Inventory>,
+        policy: Policy,
+        metrics: Metrics,
+    ) -> Self {
+        Self(Arc::new(Parts { dns, provider, inventory, policy, metrics, at_work: watch::channel(0).0 }))
+    }
+
+    /// Where what it does is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Puts a new server into the inventory; running the workflow creates it.

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
-    let started = cli::log(&environment, cli.is_service())
+    let started = cli::log(&environment, &cli)
         .and_then(|()| Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?));
     match started {
         Ok(runtime) => runtime.block_on(cli.run(&environment, &mut stdout, &mut stderr)).into(),

@@ -21,6 +21,7 @@ use crate::desired::Desired;
 use crate::dns::{self, ConnectError, Dns};
 use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Keeper, Lifecycle, Policy};
+use crate::metrics::{Metered, Metrics};
 use crate::name::Name;
 use crate::reconcile::{self, Reconciler};
 use crate::registry::Registry;
@@ -32,6 +33,8 @@ use listener::Listener;
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How long a command that holds the inventory may take to end.
 const HELD_FOR: Duration = Duration::from_secs(5);
+/// How often what was timed is folded, whether or not somebody scrapes.
+const FOLD_EVERY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A service that is running.
@@ -63,7 +66,8 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         tracing::warn!("{warning}");
     }
     has_token(config)?;
-    let dns: Arc<dyn Dns> = Arc::new(dns::connect(config).await?);
+    let metrics = Metrics::default();
+    let dns: Arc<dyn Dns> = Arc::new(Metered::new(Arc::new(dns::connect(config).await?), metrics.clone()));
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
         tracing::warn!("{warning}");
     }
@@ -75,7 +79,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
 
     let instance = Uuid::now_v7();
     let provider = config.provider.provider();
-    let lifecycle = Lifecycle::new(Arc::clone(&dns), provider, inventory, Policy::of(config));
+    let lifecycle = Lifecycle::counted(Arc::clone(&dns), provider, inventory, Policy::of(config), metrics.clone());
     let reconciler = Reconciler::new(Arc::clone(&dns), lifecycle.clone(), reconcile::Policy::of(config));
     let stop = watch::Sender::new(false);
     let service = Service {
@@ -110,6 +114,8 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         keeper: tokio::spawn(keeper.run(told(&stop), STOP_WITHIN)),
         reconciler: tokio::spawn(reconcile::keep(reconciler, config.reconcile.every, told(&stop))),
     };
+
+    tokio::spawn(fold(metrics, told(&stop)));
 
     // Only now: who reads it finds somebody who answers.
     let holder = Holder { url: found_at, instance, secret: Some(secret) };
@@ -153,6 +159,17 @@ impl Running {
         }
         Holder::remove(&data_dir);
         ended
+    }
+}
+
+/// Keeps the metrics small until `stop` is over.
+async fn fold(metrics: Metrics, stop: impl Future<Output = ()>) {
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            () = tokio::time::sleep(FOLD_EVERY) => metrics.fold(),
+        }
     }
 }
 

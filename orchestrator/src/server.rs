@@ -111,6 +111,20 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, in the order of a server's life.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Creating,
+        Self::Waiting,
+        Self::Registering,
+        Self::Verifying,
+        Self::Ready,
+        Self::Stopping,
+        Self::Unregistering,
+        Self::Deleting,
+        Self::Deleted,
+        Self::Failed,
+    ];
+
     /// Whether no step is due.
     pub fn is_resting(self) -> bool {
         matches!(self, Self::Ready | Self::Failed)

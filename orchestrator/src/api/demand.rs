@@ -152,7 +152,7 @@ mod tests {
             ("PUT /api/v1/dns/records/%61.example.com/A", of_path("a.example.com")),
             ("PUT /api/v1/dns/records/a%2Fb.example.com/A", of_path("a/b.example.com")),
             ("PUT /api/v1/dns/records/a%zz.example.com/A", of_path("a%zz.example.com")),
-            ("GET /api/v1/servers/events", Names::Host("events".to_owned())),
+            ("GET /api/v1/servers/events", Names::Any),
             ("POST /api/v1/servers/a.example.com/rename", Names::Any),
             ("GET /api/v1//dns/records", Names::Any),
             ("GET /api/v1/dns/records/", of_path("")),

@@ -28,7 +28,7 @@ pub(super) async fn within<F: Future>(id: String, future: F) -> F::Output {
 pub(super) async fn identify(request: Request, next: Next) -> Response {
     let given = request.headers().get(&HEADER).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
     let id = given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let span = tracing::info_span!("request", request_id = id, method = %request.method(), path = request.uri().path());
     let mut response = within(id.clone(), next.run(request)).instrument(span).await;
     // What is sane is a good value of a header.
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::lifecycle::Policy;
+use crate::metrics::{Metered, Metrics};
 use crate::provider::Kind;
 use crate::record::Ttl;
 use crate::remote::Remote;
@@ -35,14 +36,16 @@ impl Api {
             suggested_domain: "example.com".to_owned(),
         };
         let inventory = Arc::new(FakeInventory::default());
-        let lifecycle = Lifecycle::new(dns.clone(), Kind::Static.provider(), inventory, policy);
+        let metrics = Metrics::default();
+        let metered = Arc::new(Metered::new(dns.clone(), metrics.clone()));
+        let lifecycle = Lifecycle::counted(metered.clone(), Kind::Static.provider(), inventory, policy, metrics);
         let zones = vec!["example.com".parse().unwrap()];
         let reconcile = crate::reconcile::Policy { auto_register: true, ttl, put_back: false, zones };
         let service = Service {
-            dns: dns.clone(),
-            registry: Registry::new(dns.clone(), ttl),
-            desired: Desired::new(dns.clone(), ttl, ["example.com"]),
-            reconciler: Reconciler::new(dns.clone(), lifecycle.clone(), reconcile),
+            dns: metered.clone(),
+            registry: Registry::new(metered.clone(), ttl),
+            desired: Desired::new(metered.clone(), ttl, ["example.com"]),
+            reconciler: Reconciler::new(metered, lifecycle.clone(), reconcile),
             lifecycle,
             zones: vec!["example.com".to_owned()],
             stopping: watch::channel(false).1,
@@ -496,4 +499,42 @@ async fn every_path_is_described() {
         }
     }
     assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+}
+
+#[tokio::test]
+async fn metrics_tell_what_was_done_and_no_names() {
+    let api = Api::start(FakeDns::default()).await;
+    let body = json!({"hostname": "web-01.example.com", "addresses": ["192.0.2.1"]});
+    let (status, _) = api.send("POST", "/api/v1/servers?wait=10s", Some(&body.to_string())).await;
+    assert!((200..300).contains(&status), "{status}");
+    api.get("/api/v1/servers/web-01.example.com").await;
+    api.get("/nowhere/at-all").await;
+    api.dns.set_unavailable(true);
+    api.get("/api/v1/dns/records").await;
+
+    let client = Client::builder().no_proxy().build().unwrap();
+    let response = client.get(format!("{}/metrics", api.base)).send().await.unwrap();
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    let text = response.text().await.unwrap();
+    for line in [
+        "dns_manager_http_requests_total{method=\"GET\",route=\"/api/v1/servers/{hostname}\",status=\"200\"} 1",
+        "dns_manager_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
+        "dns_manager_http_request_duration_seconds_count{method=\"GET\",route=\"/api/v1/servers/{hostname}\"} 1",
+        "dns_manager_workflow_steps_total{step=\"register\",outcome=\"done\"} 1",
+        "dns_manager_workflow_step_duration_seconds_count{step=\"verify\"} 1",
+        "dns_manager_servers{state=\"ready\"} 1",
+        "dns_manager_dns_outcomes_total{action=\"add\",record_type=\"A\",outcome=\"created\"} 1",
+        "dns_manager_verification_duration_seconds_count{outcome=\"verified\"} 1",
+        "dns_manager_time_to_resolvable_seconds_count 1",
+        "dns_manager_component_calls_total{export=\"apply\",outcome=\"ok\"} 1",
+        "dns_manager_component_calls_total{export=\"list\",outcome=\"refused\"} 1",
+        "dns_manager_component_call_duration_seconds_count{export=\"apply\"} 1",
+        "dns_manager_build_info{version=",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+    let described = text.lines().filter(|line| line.starts_with("# HELP dns_manager_")).count();
+    assert_eq!(described, text.lines().filter(|line| line.starts_with("# TYPE dns_manager_")).count(), "{text}");
+    assert_eq!(described, 11, "{text}");
+    assert!(!text.contains("web-01") && !text.contains("at-all"), "{text}");
 }

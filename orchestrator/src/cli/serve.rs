@@ -19,8 +19,18 @@ pub(super) async fn run(settings: &Settings<'_>, console: &mut Console<'_>) -> R
     console.result(&Listening { url: running.url() }, |listening| format!("listening on {}\n", listening.url))?;
     told_to_stop().await?;
     console.progress("stopping");
-    running.stop().await?;
-    Ok(Exit::Done)
+    tokio::select! {
+        stopped = running.stop() => {
+            stopped?;
+            Ok(Exit::Done)
+        }
+        // Told twice: at once. What was at work is in the inventory, and the next process goes on with it.
+        told = told_to_stop() => {
+            told?;
+            console.progress("stopping at once");
+            Ok(Exit::Failed)
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -92,6 +92,8 @@ pub(super) const BURST: Key =
     Key { path: "orchestrator.limits.burst", kind: Kind::Number, fallback: Fallback::Number(2000) };
 pub(super) const REQUEST_TIMEOUT: Key = text("orchestrator.limits.request_timeout", Fallback::Text("60s"));
 pub(super) const BODY_TIMEOUT: Key = text("orchestrator.limits.body_timeout", Fallback::Text("30s"));
+pub(super) const LOG_FORMAT: Key = text("orchestrator.log.format", Fallback::Text("text"));
+pub(super) const LOG_FILTER: Key = text("orchestrator.log.filter", Fallback::Text("info,hickory_server=warn"));
 
 /// Every key, in the order in which people are shown them.
 pub(super) const KEYS: &[&Key] = &[
@@ -142,6 +144,8 @@ pub(super) const KEYS: &[&Key] = &[
     &BURST,
     &REQUEST_TIMEOUT,
     &BODY_TIMEOUT,
+    &LOG_FORMAT,
+    &LOG_FILTER,
 ];
 
 /// The tables that hold them.
@@ -159,6 +163,7 @@ const TABLES: &[&str] = &[
     "orchestrator.access",
     "orchestrator.tls",
     "orchestrator.limits",
+    "orchestrator.log",
 ];
 
 /// The table whose keys are free: each is handed to the plugin as it is.

@@ -1,8 +1,10 @@
 //! Working on a server, step by step, under a claim.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
+use uuid::Uuid;
 
 use super::Parts;
 use super::step::{Acknowledged, Due, Ended};
@@ -31,7 +33,8 @@ pub(super) async fn work(parts: &Parts, hostname: &HostName, claim: &Claim) -> R
         return Ok(None);
     };
     let mut worker = Worker { parts, claim, stored, is_gone: false };
-    worker.run().await?;
+    let span = tracing::info_span!("workflow", server = %claim.server(), %hostname);
+    worker.run().instrument(span).await?;
     Ok(worker.is_gone.then_some(worker.stored.server))
 }
 
@@ -155,7 +158,8 @@ impl Worker<'_> {
         let began = Instant::now();
         let mut server = self.stored.server.clone();
         let ended = {
-            let step = due.take(self.parts, &mut server, acknowledged, is_in_doubt);
+            let span = tracing::info_span!("step", step = due.name());
+            let step = due.take(self.parts, &mut server, acknowledged, is_in_doubt).instrument(span);
             tokio::select! {
                 ended = step => ended,
                 () = self.claim.lost() => return Ok(Goes::Off),
@@ -172,6 +176,7 @@ impl Worker<'_> {
         match ended {
             Ended::Gone => {
                 self.stored.server.end(took, StepOutcome::Done, String::new());
+                self.parts.metrics.step(due.name(), StepOutcome::Done, took);
                 return self.remove().await;
             }
             Ended::On { next, outcome, detail } => {
@@ -183,6 +188,10 @@ impl Worker<'_> {
             Ended::Stopped { problem, remedy, retry_from } => self.stop(took, problem, remedy, retry_from),
         }
         if let Some(step) = self.stored.server.steps.last() {
+            self.parts.metrics.step(due.name(), step.outcome, took);
+            if due == Due::Verify && step.outcome == StepOutcome::Done {
+                self.parts.metrics.resolvable(age(self.stored.server.id));
+            }
             tracing::info!(%hostname, state = %self.stored.server.state, "{step}");
         }
         self.write().await
@@ -270,6 +279,13 @@ impl Worker<'_> {
             }
         }
     }
+}
+
+/// How long ago a server was put into the inventory: its id says when.
+fn age(server: Uuid) -> Duration {
+    let (seconds, nanos) = server.get_timestamp().map_or((0, 0), |at| at.to_unix());
+    let created = UNIX_EPOCH + Duration::new(seconds, nanos);
+    SystemTime::now().duration_since(created).unwrap_or_default()
 }
 
 /// Exponential, so that what is down for long is not asked often.
