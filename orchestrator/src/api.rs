@@ -62,6 +62,7 @@ pub fn router(service: Service) -> Router {
         .nest("/api/v1/dns/records", records)
         .merge(files)
         .route("/api/v1/dns/export", get(desired::export))
+        .route("/api/v1/dns/zones", get(desired::zones))
         .nest("/api/v1/servers", servers)
         .route("/api/v1/reconcile", post(reconcile::reconcile))
         .route("/healthz", get(health::healthz))

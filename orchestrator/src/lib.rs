@@ -5,7 +5,7 @@
 //! to [`desired`], which plans before it writes. Requests about servers go to [`lifecycle`], whose steps ask a [`provider`] for
 //! the server and the component for its records, and write how far they came to the [`inventory`]. [`embedded`] stands in for
 //! etcd and CoreDNS where none are configured. [`config`] is read before all of it; [`serve`] runs the REST API, and [`remote`]
-//! is how a command reaches it when both work on one inventory.
+//! is how a command reaches it: when both work on one inventory, or because it was told to.
 
 #![warn(missing_docs)]
 

@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use keeper::Keeper;
+pub(crate) use workflow::Shown;
 pub use workflow::Workflow;
 
 use crate::config::Config;

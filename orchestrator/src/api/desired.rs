@@ -74,6 +74,12 @@ pub(super) async fn export(State(service): State<Service>, query: RawQuery) -> R
     Ok(Success::ok(service.desired.export().await?))
 }
 
+/// The configured zones; empty: the name servers are asked.
+pub(super) async fn zones(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<String>>, Failure> {
+    Parameters::new(query, &[])?;
+    Ok(Success::ok(service.desired.configured_zones()))
+}
+
 /// Stops a plan that deletes too much; whoever asked sees it nevertheless.
 fn allowed(planned: Planned) -> Result<Planned, Failure> {
     match planned.too_many() {

@@ -17,10 +17,11 @@ const BUDGET: Duration = Duration::from_secs(5);
 #[derive(Serialize)]
 pub(super) struct Health {
     instance: Uuid,
+    version: &'static str,
 }
 
 pub(super) async fn healthz(State(service): State<Service>) -> Success<Health> {
-    Success::ok(Health { instance: service.instance })
+    Success::ok(Health { instance: service.instance, version: env!("CARGO_PKG_VERSION") })
 }
 
 #[derive(Serialize)]
