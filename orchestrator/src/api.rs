@@ -84,6 +84,7 @@ pub fn router(service: Service) -> Router {
         .routes(routes!(records::release))
         .routes(routes!(records::repair))
         .routes(routes!(desired::export))
+        .routes(routes!(desired::zones))
         .routes(routes!(servers::list, servers::create))
         .routes(routes!(servers::show, servers::delete))
         .routes(routes!(servers::retry))

@@ -5,6 +5,7 @@
 mod config;
 mod demo;
 mod doctor;
+mod manual;
 mod output;
 mod plugin;
 mod reconcile;
@@ -16,7 +17,7 @@ mod zone;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Config, LogFormat};
 use crate::environment::Environment;
+use crate::remote::{ConnectError, Remote, Target};
 use output::{Console, Form};
 
 /// Overrides what is logged, in the form of `RUST_LOG`.
@@ -42,6 +44,9 @@ const LOG_VARIABLE: &str = "DNS_MANAGER_LOG";
 Exit status:
   0 all of it done, 1 something failed or is unknown, 2 bad arguments or configuration
 
+On another machine:
+  --server, else $DNS_MANAGER_SERVER, is where `dns-manager serve` listens; then no configuration is read here
+
 Configuration:
   --config, else $DNS_MANAGER_CONFIG, else ./config.toml, else defaults; a variable overrides a value,
   DNS_MANAGER__ORCHESTRATOR__DNS__TTL that of orchestrator.dns.ttl"
@@ -53,6 +58,18 @@ pub struct Cli {
     /// How results are written: for people, or as the `data` of the REST API.
     #[arg(long, global = true, value_enum, default_value_t = Form::Table, value_name = "FORM")]
     output: Form,
+    /// Has a running `dns-manager serve` do it, on this machine or another. [variable: DNS_MANAGER_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+    /// The file that holds the token for --server. [variable: DNS_MANAGER_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "PATH")]
+    token_file: Option<PathBuf>,
+    /// No progress on standard error; warnings and errors only.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// No colours, as with NO_COLOR.
+    #[arg(long, global = true)]
+    no_color: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -121,6 +138,22 @@ Example:
   dns-manager plugin inspect dns-manager.wasm"
     )]
     Plugin(plugin::Command),
+    /// Write what makes a shell complete commands and options.
+    #[command(after_help = "Examples:
+  dns-manager completions bash > /etc/bash_completion.d/dns-manager
+  dns-manager completions zsh > ~/.zfunc/_dns-manager")]
+    Completions {
+        /// Which.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command.
+    #[command(after_help = "Example:
+  dns-manager man /usr/local/share/man/man1")]
+    Man {
+        /// Where; it is made if it is not there.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// The exit status.
@@ -167,6 +200,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 fn is_usage(error: &anyhow::Error) -> bool {
     use crate::{lifecycle, remote, serve, token};
     error.is::<crate::config::Error>()
+        || error.downcast_ref::<ConnectError>().is_some_and(ConnectError::is_usage)
         || error.is::<crate::name::NameError>()
         || error.downcast_ref::<crate::dns::ConnectError>().is_some_and(|error| !error.is_held())
         || matches!(
@@ -237,8 +271,19 @@ impl Cli {
 
     /// Runs the command.
     pub async fn run(self, environment: &Environment, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Exit {
-        let mut console = Console { form: self.output, stdout, stderr };
-        let settings = Settings { file: self.config, environment };
+        let mut console = Console { form: self.output, is_quiet: self.quiet, stdout, stderr };
+        let settings = Settings {
+            file: self.config,
+            server: self.server,
+            token_file: self.token_file,
+            is_quiet: self.quiet,
+            is_plain: self.no_color,
+            environment,
+        };
+        if let (Some(_), Some(command)) = (&settings.server, self.command.only_here()) {
+            console.error(&format!("`dns-manager {command}` works on this machine alone: leave --server out"));
+            return Exit::Usage;
+        }
         let ended = match self.command {
             Command::Demo => demo::run(&mut console).await,
             Command::Server(command) => server::run(command, &settings, &mut console).await,
@@ -249,6 +294,8 @@ impl Cli {
             Command::Doctor => doctor::run(&settings, &mut console).await,
             Command::Config(command) => config::run(&command, &settings, &mut console),
             Command::Plugin(command) => plugin::run(command, &mut console).await,
+            Command::Completions { shell } => manual::completions(shell, &mut console),
+            Command::Man { directory } => manual::pages(&settings.environment.directory.join(directory), &mut console),
         };
         let (error, exit) = match ended {
             Ok(exit) => return exit,
@@ -262,13 +309,64 @@ impl Cli {
     }
 }
 
-/// Where the configuration comes from.
+impl Command {
+    /// The name of a command that no service can do for us.
+    fn only_here(&self) -> Option<&'static str> {
+        match self {
+            Self::Server(_) | Self::Record(_) | Self::Reconcile(_) => None,
+            Self::Demo => Some("demo"),
+            Self::Serve => Some("serve"),
+            Self::Token(_) => Some("token"),
+            Self::Doctor => Some("doctor"),
+            Self::Config(_) => Some("config"),
+            Self::Plugin(_) => Some("plugin"),
+            Self::Completions { .. } => Some("completions"),
+            Self::Man { .. } => Some("man"),
+        }
+    }
+}
+
+/// Where the configuration comes from, or the service that does the work; and how much is shown meanwhile.
 struct Settings<'a> {
     file: Option<PathBuf>,
+    server: Option<String>,
+    token_file: Option<PathBuf>,
+    is_quiet: bool,
+    is_plain: bool,
     environment: &'a Environment,
 }
 
+/// Where a running service is.
+const SERVER_VARIABLE: &str = "DNS_MANAGER_SERVER";
+/// Where the token for it is.
+const TOKEN_FILE_VARIABLE: &str = "DNS_MANAGER_TOKEN_FILE";
+
 impl Settings<'_> {
+    /// The service that is to do the work, if one was named; it has answered.
+    async fn remote(&self, console: &mut Console<'_>) -> Result<Option<Remote>, Failure> {
+        let Some(url) = self.server.as_deref().or_else(|| self.environment.variable(SERVER_VARIABLE)) else {
+            return Ok(None);
+        };
+        let file = self.token_file.as_deref();
+        let token = match file.or_else(|| self.environment.variable(TOKEN_FILE_VARIABLE).map(Path::new)) {
+            None => None,
+            Some(file) => Some(
+                std::fs::read_to_string(self.environment.directory.join(file))
+                    .map_err(|source| ConnectError::TokenFile { file: file.display().to_string(), source })?,
+            ),
+        };
+        let (remote, warning) = Remote::connect(&Target::parse(url, token.as_deref())?).await?;
+        if let Some(warning) = warning {
+            console.warning(&warning);
+        }
+        Ok(Some(remote))
+    }
+
+    /// Whether somebody reads along on standard error, and wants to.
+    fn shows_progress(&self) -> bool {
+        self.environment.terminal.stderr && !self.is_quiet
+    }
+
     /// Loads the configuration and says what deserves a look.
     fn load(&self, console: &mut Console<'_>) -> Result<Config, Failure> {
         let config = Config::load(self.file.as_deref(), self.environment)?;

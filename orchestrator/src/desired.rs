@@ -332,6 +332,11 @@ impl Desired {
         chunks
     }
 
+    /// The zones that were named to it; empty: the name servers are asked.
+    pub fn configured_zones(&self) -> Vec<String> {
+        self.zones.iter().flat_map(Zones::iter).map(str::to_owned).collect()
+    }
+
     /// The zones of what is ours and of what would change.
     async fn zones_of(&self, ours: &[Entry], plan: &Plan, is_needed: bool) -> Result<Zones, Error> {
         if let Some(zones) = &self.zones {

@@ -93,6 +93,11 @@ pub trait Inventory: Send + Sync {
     /// Takes the right to work on a server; none: somebody has it. It ends with the claim, or with the process.
     fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, Error>>;
 
+    /// Gives everything back at the end of a process, so that nobody waits for it: claims, say.
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
     /// Changes whenever the inventory does, whoever wrote. Several changes may be seen as one.
     fn changes(&self) -> watch::Receiver<u64>;
 }

@@ -6,7 +6,7 @@
 //! the server and the component for its records, and write how far they came to the [`inventory`]. [`embedded`] stands in for
 //! etcd and CoreDNS where none are configured. [`config`] is read before all of it; [`serve`] runs the REST API, in which [`token`] says who
 //! may do what, and [`remote`]
-//! is how a command reaches it when both work on one inventory.
+//! is how a command reaches it: when both work on one inventory, or because it was told to.
 
 #![warn(missing_docs)]
 

@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use keeper::Keeper;
+pub(crate) use workflow::Shown;
 pub use workflow::Workflow;
 
 use crate::config::Config;
@@ -299,6 +300,11 @@ impl Lifecycle {
     /// Changes whenever some server does.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.inventory.changes()
+    }
+
+    /// Gives back at the end of a process what others would wait for.
+    pub async fn leave(&self) {
+        self.0.inventory.leave().await;
     }
 
     /// Whether this process works on no server.

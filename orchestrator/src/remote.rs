@@ -1,11 +1,13 @@
-//! A running service, as a command sees it that finds the inventory held.
+//! A running service, as a command sees it that finds the inventory held, or that was told to go there.
+
+mod target;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, Url};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -13,14 +15,17 @@ use uuid::Uuid;
 
 use crate::api;
 use crate::desired::{MaxDeletes, Options, Plan, Set, TooManyDeletes};
+use crate::lifecycle::Shown;
 use crate::outcome::{Outcome, Reason};
 use crate::reconcile::{self, Report};
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Selection, Wanted};
+use crate::repair::Problem;
 use crate::serve::Holder;
-use crate::server::{Server, State, Step, StepOutcome};
+use crate::server::{Server, State, Step};
 use crate::token;
 use crate::verification::Verification;
+pub use target::{ConnectError, Target};
 
 /// The service and the command are on one machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,7 +88,7 @@ impl Remote {
         observe: impl FnMut(&Step),
     ) -> Result<Server, Error> {
         let body = json!({"hostname": hostname, "addresses": addresses});
-        let request = self.workflow(Method::POST, None).json(&body);
+        let request = self.workflow(Method::POST, []).json(&body);
         // What another server of this name did is not shown as this one's.
         let other = self.find_server(hostname).await.ok().map(|server| server.id);
         self.watch(request, hostname, 0, other, observe).await
@@ -95,9 +100,37 @@ impl Remote {
     ///
     /// As [`create`](Self::create).
     pub async fn delete(&self, hostname: &str, observe: impl FnMut(&Step)) -> Result<Server, Error> {
-        let seen = self.find_server(hostname).await?.steps.len();
-        let request = self.workflow(Method::DELETE, Some(hostname));
+        let seen = self.ended_steps(hostname).await?;
+        let request = self.workflow(Method::DELETE, [hostname]);
         self.watch(request, hostname, seen, None, observe).await
+    }
+
+    /// Goes on with a server whose workflow stopped, and waits until it is at rest; `observe` sees each step that has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub async fn retry(&self, hostname: &str, observe: impl FnMut(&Step)) -> Result<Server, Error> {
+        let seen = self.ended_steps(hostname).await?;
+        let request = self.workflow(Method::POST, [hostname, "retry"]);
+        self.watch(request, hostname, seen, None, observe).await
+    }
+
+    /// Gives a server another name, and waits until it is at rest; `observe` sees each step that has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub async fn rename(&self, hostname: &str, to: &str, observe: impl FnMut(&Step)) -> Result<Server, Error> {
+        let seen = self.ended_steps(hostname).await?;
+        let request = self.workflow(Method::POST, [hostname, "rename"]).json(&json!({"to": to}));
+        // Should there be another server of the new name, it is not this one.
+        let other = self.find_server(to).await.ok().map(|server| server.id);
+        self.watch(request, to, seen, other, observe).await
+    }
+
+    async fn ended_steps(&self, hostname: &str) -> Result<usize, Error> {
+        Ok(self.find_server(hostname).await?.steps.iter().take_while(|step| !step.is_open()).count())
     }
 
     /// The records that fit.
@@ -160,6 +193,45 @@ impl Remote {
         Ok(outcomes)
     }
 
+    /// Makes values of another owner, or of none, ours.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub async fn adopt(&self, name: &str, record_type: Option<RecordType>) -> Result<Vec<Outcome>, Error> {
+        self.hand_over(name, record_type, "adopt").await
+    }
+
+    /// Takes our mark from values; they stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub async fn release(&self, name: &str, record_type: Option<RecordType>) -> Result<Vec<Outcome>, Error> {
+        self.hand_over(name, record_type, "release").await
+    }
+
+    async fn hand_over(
+        &self,
+        name: &str,
+        record_type: Option<RecordType>,
+        action: &str,
+    ) -> Result<Vec<Outcome>, Error> {
+        let body = json!({"record_type": record_type.map(|record_type| record_type.to_string())});
+        send_whole(self.client.post(self.records_url([name, action])).json(&body)).await
+    }
+
+    /// Compares the keys of zones with what their records need; without zones, of those that the service is configured for.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or a zone could not be looked at to its end.
+    pub async fn repair(&self, zones: &[String], is_dry: bool) -> Result<Vec<Problem>, Error> {
+        let zones = (!zones.is_empty()).then_some(zones);
+        let body = json!({"zones": zones, "dry_run": is_dry});
+        send(self.client.post(self.url(["api", "v1", "dns", "repair"])).json(&body)).await
+    }
+
     /// Has every name server asked.
     ///
     /// # Errors
@@ -181,7 +253,7 @@ impl Remote {
     /// The service does not answer, or cannot plan.
     pub async fn plan(&self, sets: &[Set], options: Options) -> Result<(Plan, Option<Reason>), Error> {
         let request = self.client.post(self.url(["api", "v1", "dns", "plan"])).json(&desired_body(sets, options, None));
-        match request.send().await?.json().await? {
+        match answer(request).await? {
             Envelope { data: Some(data), error } => Ok((serde_json::from_value(data)?, error)),
             Envelope { data: None, error: Some(reason) } => Err(Error::Refused(reason)),
             Envelope { data: None, error: None } => Ok(serde_json::from_value(Value::Null)?),
@@ -195,7 +267,7 @@ impl Remote {
     /// The service does not answer, or applies nothing.
     pub async fn apply(&self, sets: &[Set], options: Options, shown: &Plan) -> Result<Vec<Outcome>, Error> {
         let url = self.url(["api", "v1", "dns", "apply"]);
-        match self.client.post(url).json(&desired_body(sets, options, Some(shown))).send().await?.json().await? {
+        match answer(self.client.post(url).json(&desired_body(sets, options, Some(shown)))).await? {
             Envelope { error: Some(reason), .. } if reason.code == TooManyDeletes::CODE => Err(Error::Refused(reason)),
             Envelope { data: Some(data), .. } => Ok(serde_json::from_value(data)?),
             Envelope { data: None, error: Some(reason) } => Err(Error::Refused(reason)),
@@ -215,6 +287,15 @@ impl Remote {
         send(self.client.post(self.url(["api", "v1", "reconcile"])).json(&body)).await
     }
 
+    /// The zones that the service is configured for.
+    ///
+    /// # Errors
+    ///
+    /// The service does not answer, or says no.
+    pub async fn zones(&self) -> Result<Vec<String>, Error> {
+        send(self.client.get(self.url(["api", "v1", "dns", "zones"]))).await
+    }
+
     /// Everything that is ours, as record sets that can be applied again.
     ///
     /// # Errors
@@ -229,16 +310,11 @@ impl Remote {
         &self,
         request: RequestBuilder,
         hostname: &str,
-        mut seen: usize,
+        seen: usize,
         other: Option<Uuid>,
         mut observe: impl FnMut(&Step),
     ) -> Result<Server, Error> {
-        let mut show = |server: &Server, seen: &mut usize| {
-            for step in server.steps.iter().skip(*seen).take_while(|step| step.outcome != StepOutcome::Running) {
-                observe(step);
-                *seen += 1;
-            }
-        };
+        let mut shown = Shown::after(seen);
         let answer = send_whole(request);
         tokio::pin!(answer);
         let mut server = loop {
@@ -249,12 +325,12 @@ impl Remote {
                     if let Ok(server) = self.find_server(hostname).await
                         && Some(server.id) != other
                     {
-                        show(&server, &mut seen);
+                        shown.show(&server, &mut observe);
                     }
                 }
             }
         };
-        show(&server, &mut seen);
+        shown.show(&server, &mut observe);
         while !is_at_rest(&server) {
             tokio::time::sleep(POLL).await;
             match self.find_server(hostname).await {
@@ -262,7 +338,7 @@ impl Remote {
                 Err(Error::Refused(reason)) if reason.code == "not-found" => server.state = State::Deleted,
                 Err(error) => return Err(error),
             }
-            show(&server, &mut seen);
+            shown.show(&server, &mut observe);
         }
         Ok(server)
     }
@@ -272,14 +348,14 @@ impl Remote {
     }
 
     /// A request that begins a workflow and is answered when it has ended.
-    fn workflow(&self, method: Method, hostname: Option<&str>) -> RequestBuilder {
-        let mut url = self.servers_url(hostname);
+    fn workflow<const N: usize>(&self, method: Method, path: [&str; N]) -> RequestBuilder {
+        let mut url = self.servers_url(path);
         url.query_pairs_mut().append_pair("wait", WAIT);
         self.client.request(method, url)
     }
 
-    fn servers_url(&self, hostname: Option<&str>) -> Url {
-        self.url(["api", "v1", "servers"].into_iter().chain(hostname))
+    fn servers_url<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Url {
+        self.url(["api", "v1", "servers"].into_iter().chain(path))
     }
 
     fn records_url<const N: usize>(&self, path: [&str; N]) -> Url {
@@ -290,7 +366,7 @@ impl Remote {
         let mut url = self.base.clone();
         // Only a URL that cannot have a path has no segments; ours is http.
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.clear().extend(path);
+            segments.pop_if_empty().extend(path);
         }
         url
     }
@@ -314,18 +390,37 @@ fn desired_body(sets: &[Set], options: Options, shown: Option<&Plan>) -> Value {
 }
 
 fn is_at_rest(server: &Server) -> bool {
-    server.state.is_resting() || server.state == State::Deleted
+    server.is_at_rest() || server.state == State::Deleted
 }
 
-#[derive(Deserialize)]
 struct Envelope {
     data: Option<Value>,
     error: Option<Reason>,
 }
 
+/// As it comes; without the first field it is somebody else's.
+#[derive(Deserialize)]
+struct Whole {
+    #[serde(rename = "success")]
+    _success: bool,
+    data: Option<Value>,
+    error: Option<Reason>,
+}
+
+/// Sends a request and reads the envelope; what is none comes from somebody else.
+async fn answer(request: RequestBuilder) -> Result<Envelope, Error> {
+    let answer = request.send().await?;
+    let (status, url) = (answer.status(), answer.url().clone());
+    let octets = answer.bytes().await?;
+    let whole: Whole = serde_json::from_slice(&octets).map_err(|_| Error::Stranger { url: url.clone(), status })?;
+    match whole.error {
+        Some(reason) if status == StatusCode::UNAUTHORIZED => Err(Error::Unknown { url, reason }),
+        error => Ok(Envelope { data: whole.data, error }),
+    }
+}
+
 async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
-    let envelope: Envelope = request.send().await?.json().await?;
-    match envelope {
+    match answer(request).await? {
         Envelope { error: Some(reason), .. } => Err(Error::Refused(reason)),
         Envelope { data, error: None } => Ok(serde_json::from_value(data.unwrap_or_default())?),
     }
@@ -333,8 +428,7 @@ async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> 
 
 /// What is not all done comes with an error and the data; the data says all of it.
 async fn send_whole<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
-    let envelope: Envelope = request.send().await?.json().await?;
-    match envelope {
+    match answer(request).await? {
         Envelope { data: Some(data), .. } => Ok(serde_json::from_value(data)?),
         Envelope { data: None, error: Some(reason) } => Err(Error::Refused(reason)),
         Envelope { data: None, error: None } => Ok(serde_json::from_value(Value::Null)?),
@@ -350,6 +444,26 @@ pub enum Error {
     /// It does not answer.
     #[error("the running `dns-manager serve` does not answer")]
     Away(#[from] reqwest::Error),
+    /// It does not know who asks.
+    #[error("{url}: the service does not know who asks: {}: give a token with --token-file, or $DNS_MANAGER_TOKEN_FILE; \
+             `dns-manager token create` on the service's machine makes one", .reason.message)]
+    Unknown {
+        /// What was asked for.
+        url: Url,
+        /// What it said.
+        reason: Reason,
+    },
+    /// Whoever answers is no such service, or stands before it.
+    #[error(
+        "{url} answers with status {status} and no JSON, as no `dns-manager serve` does: correct the URL, or look at the \
+             proxy that stands before it"
+    )]
+    Stranger {
+        /// What was asked for.
+        url: Url,
+        /// Its status.
+        status: StatusCode,
+    },
     /// Its answer is not what this version expects.
     #[error("the running `dns-manager serve` answers in a form that this version does not know")]
     Answer(#[from] serde_json::Error),

@@ -1,12 +1,12 @@
 //! What a repair finds: keys that are not as the records need them.
 
 use dns_manager_host::contract;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::outcome::Reason;
 
 /// A difference between a key and what it should hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = RepairProblem)]
 pub struct Problem {
     /// The zone that was looked at.

@@ -157,6 +157,7 @@ impl Running {
         if background.keeper.await.is_err() {
             tracing::error!("the background work had broken off");
         }
+        lifecycle.leave().await;
         Holder::remove(&data_dir);
         ended
     }

@@ -60,6 +60,7 @@ impl Demand {
                 demand(if is_admin { Role::Admin } else { by_method }, path(name))
             }
             ["api", "v1", "dns", "export"] if is_look => Self { is_bulk: true, ..demand(Role::Read, Names::Listed) },
+            ["api", "v1", "dns", "zones"] if is_look => demand(Role::Read, Names::None),
             ["api", "v1", "dns", "plan"] if is_post => Self { is_bulk: true, ..demand(Role::Read, Names::Wish) },
             ["api", "v1", "dns", "apply"] if is_post => Self { is_bulk: true, ..demand(Role::Write, Names::Wish) },
             ["api", "v1", "servers"] if is_look => demand(Role::Read, Names::Listed),

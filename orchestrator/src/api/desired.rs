@@ -86,6 +86,13 @@ pub(super) async fn apply(
     outcomes(desired.apply(planned, &mut ()).await)
 }
 
+/// The configured zones; empty: the name servers are asked.
+#[utoipa::path(get, path = "/api/v1/dns/zones", tag = "records", responses((status = 200, body = Body<Vec<String>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn zones(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<String>>, Failure> {
+    Parameters::new(query, &[])?;
+    Ok(Success::ok(service.desired.configured_zones()))
+}
+
 /// Everything that is ours, as record sets that can be applied again.
 #[utoipa::path(get, path = "/api/v1/dns/export", tag = "desired state", responses((status = 200, body = Body<Vec<Set>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn export(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Set>>, Failure> {

@@ -17,12 +17,13 @@ const BUDGET: Duration = Duration::from_secs(5);
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Health {
     instance: Uuid,
+    version: &'static str,
 }
 
 /// Whether the process works.
 #[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = Body<Health>)))]
 pub(super) async fn healthz(State(service): State<Service>) -> Success<Health> {
-    Success::ok(Health { instance: service.instance })
+    Success::ok(Health { instance: service.instance, version: env!("CARGO_PKG_VERSION") })
 }
 
 #[derive(Serialize, utoipa::ToSchema)]

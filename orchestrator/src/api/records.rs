@@ -220,7 +220,7 @@ pub(super) async fn release(
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RepairRequest {
     /// Absent: the zones that are configured.
-    zones: Vec<String>,
+    zones: Option<Vec<String>>,
     /// Only tell.
     dry_run: bool,
 }
@@ -235,7 +235,7 @@ pub(super) async fn repair(
 ) -> Result<Success<Vec<Problem>>, Failure> {
     Parameters::new(query, &[])?;
     let RepairRequest { zones, dry_run } = request::body(request).await?.unwrap_or_default();
-    let zones = if zones.is_empty() { service.zones.clone() } else { zones };
+    let zones = zones.unwrap_or_else(|| service.zones.clone());
     if zones.is_empty() {
         return Err(Failure::invalid("no zones are configured: name them, {\"zones\": [\"example.com\"]}"));
     }

@@ -21,6 +21,8 @@ pub(super) enum Form {
 /// Where a command writes.
 pub(super) struct Console<'a> {
     pub(super) form: Form,
+    /// Whether progress is left out.
+    pub(super) is_quiet: bool,
     pub(super) stdout: &'a mut dyn Write,
     pub(super) stderr: &'a mut dyn Write,
 }
@@ -62,7 +64,9 @@ impl Console<'_> {
     }
 
     pub(super) fn progress(&mut self, text: &str) {
-        self.say("", text);
+        if !self.is_quiet {
+            self.say("", text);
+        }
     }
 
     pub(super) fn warning(&mut self, text: &str) {

@@ -25,8 +25,11 @@ pub(super) struct Command {
 }
 
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let config = settings.load(console)?;
     let options = Options { dry_run: command.dry_run, max_deletes: command.max_deletes.unwrap_or_default() };
+    if let Some(remote) = settings.remote(console).await? {
+        return told(&remote.reconcile(options).await?, console);
+    }
+    let config = settings.load(console)?;
     let access = server::open(&config).await?;
     match access {
         Access::Through(remote) => told(&remote.reconcile(options).await?, console),

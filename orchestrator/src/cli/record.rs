@@ -151,18 +151,17 @@ pub(super) struct NameAndType {
 }
 
 pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let config = settings.load(console)?;
     let command = match command {
         Any::Records(command) => command,
-        Any::Files(command) => return desired::run(command, &config, settings, console).await,
+        Any::Files(command) => return desired::run(command, settings, console).await,
     };
-    let access = Access::open(&config).await?;
-    if let Access::Alone { dns, .. } = &access {
+    let access = Access::open(settings, console).await?;
+    if let Access::Alone { dns, config, .. } = &access {
         match command {
             Command::Register(_) | Command::Update(_) | Command::Adopt(_) => {
-                zone::require(&config, &**dns, console).await?;
+                zone::require(config, &**dns, console).await?;
             }
-            Command::Unregister(_) | Command::Release(_) => zone::look(&config, &**dns, console).await,
+            Command::Unregister(_) | Command::Release(_) => zone::look(config, &**dns, console).await,
             Command::List { .. } | Command::Repair { .. } | Command::Verify { .. } => {}
         }
     }
@@ -185,28 +184,32 @@ pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Con
             Ok(Exit::when(console.outcomes(&outcomes)?))
         }
         Command::Adopt(NameAndType { name, record_type }) => {
-            let outcomes = access.registry()?.adopt(&name, record_type).await;
+            let outcomes = access.adopt(&name, record_type).await?;
             if outcomes.is_empty() {
                 console.progress("there was nothing to adopt");
             }
             Ok(Exit::when(console.outcomes(&outcomes)?))
         }
         Command::Release(NameAndType { name, record_type }) => {
-            let outcomes = access.registry()?.release(&name, record_type).await;
+            let outcomes = access.release(&name, record_type).await?;
             if outcomes.is_empty() {
                 console.progress("there was nothing to release");
             }
             Ok(Exit::when(console.outcomes(&outcomes)?))
         }
         Command::Repair { zone, dry_run } => {
-            let zones = match zone {
-                Some(zone) => vec![zone],
-                None => config.dns.zones.iter().map(ToString::to_string).collect(),
-            };
-            if zones.is_empty() {
-                return Err(Failure::Usage(anyhow::anyhow!("no zones are configured: name the one to repair")));
+            let zones: Vec<_> = zone.into_iter().collect();
+            match &access {
+                Access::Alone { registry, config, .. } => {
+                    let configured = config.dns.zones.iter().map(ToString::to_string);
+                    let zones = if zones.is_empty() { configured.collect() } else { zones };
+                    if zones.is_empty() {
+                        return Err(Failure::Usage(anyhow::anyhow!("no zones are configured: name the one to repair")));
+                    }
+                    repair(registry, &zones, dry_run, console).await
+                }
+                Access::Through(remote) => repaired(&remote.repair(&zones, dry_run).await?, true, dry_run, console),
             }
-            repair(access.registry()?, &zones, dry_run, console).await
         }
         Command::Verify { selected, wait } => {
             let verifications = access.verify(&selected.into(), wait).await?;
@@ -237,7 +240,11 @@ async fn repair(
             }
         }
     }
-    console.result(problems.as_slice(), problem_table)?;
+    repaired(&problems, is_whole, is_dry, console)
+}
+
+fn repaired(problems: &[Problem], is_whole: bool, is_dry: bool, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    console.result(problems, problem_table)?;
     let left = problems.iter().filter(|problem| !problem.mended).count();
     if is_whole && problems.is_empty() {
         console.progress("every key is as the records need it");
@@ -249,22 +256,26 @@ async fn repair(
     Ok(Exit::when(is_whole && left == 0))
 }
 
-/// The way to the records: the component, or the running service that holds the embedded store.
+/// The way to the records: the component, or a running service that was named, or that holds the embedded store.
 enum Access {
-    Alone { registry: Registry, dns: Arc<dyn Dns> },
+    Alone { registry: Registry, dns: Arc<dyn Dns>, config: Box<Config> },
     Through(Remote),
 }
 
 impl Access {
     /// Another command that holds the store is waited for.
-    async fn open(config: &Config) -> Result<Self, Failure> {
+    async fn open(settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Self, Failure> {
+        if let Some(remote) = settings.remote(console).await? {
+            return Ok(Self::Through(remote));
+        }
+        let config = Box::new(settings.load(console)?);
         let deadline = Instant::now() + HELD_FOR;
         loop {
-            let held = match dns::connect_now(config).await {
+            let held = match dns::connect_now(&config).await {
                 Ok(manager) => {
                     let dns: Arc<dyn Dns> = Arc::new(manager);
                     let registry = Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr);
-                    return Ok(Self::Alone { registry, dns });
+                    return Ok(Self::Alone { registry, dns, config });
                 }
                 Err(error) if error.is_held() => error,
                 Err(error) => return Err(error.into()),
@@ -284,13 +295,17 @@ impl Access {
         }
     }
 
-    /// The component itself.
-    fn registry(&self) -> Result<&Registry, Failure> {
+    async fn adopt(&self, name: &str, record_type: Option<RecordType>) -> Result<Vec<Outcome>, Failure> {
         match self {
-            Self::Alone { registry, .. } => Ok(registry),
-            Self::Through(_) => Err(Failure::Failed(anyhow::anyhow!(
-                "a running `dns-manager serve` holds the embedded store, and its API does not offer this: stop it, then try again"
-            ))),
+            Self::Alone { registry, .. } => Ok(registry.adopt(name, record_type).await),
+            Self::Through(remote) => Ok(remote.adopt(name, record_type).await?),
+        }
+    }
+
+    async fn release(&self, name: &str, record_type: Option<RecordType>) -> Result<Vec<Outcome>, Failure> {
+        match self {
+            Self::Alone { registry, .. } => Ok(registry.release(name, record_type).await),
+            Self::Through(remote) => Ok(remote.release(name, record_type).await?),
         }
     }
 

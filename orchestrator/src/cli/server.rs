@@ -1,4 +1,4 @@
-//! `server create|delete|list|show`: on the inventory itself, or through the running service that holds it.
+//! `server create|delete|retry|rename|list|show`: on the inventory itself, or through the running service that holds it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::lifecycle::{Error as LifecycleError, Lifecycle, Policy, Workflow};
 use crate::provider;
 use crate::remote::Remote;
 use crate::serve::Holder;
-use crate::server::{Server, State, Step};
+use crate::server::{Server, State, Step, Wanted};
 
 /// How long another command may hold the inventory, or a service take until it answers.
 const HELD_FOR: Duration = Duration::from_secs(10);
@@ -45,6 +45,28 @@ pub(super) enum Command {
         /// Its name.
         hostname: String,
     },
+    /// Go on with a server whose workflow stopped, or try again at once what failed.
+    #[command(
+        after_help = "It goes on from the step that stopped. A ready server with a problem is registered and verified again.
+
+Example:
+  dns-manager server retry web-01.example.com"
+    )]
+    Retry {
+        /// Its name.
+        hostname: String,
+    },
+    /// Give a server another name; its records move with it.
+    #[command(after_help = "Example:
+  dns-manager server rename web-01.example.com web-02.example.com")]
+    Rename {
+        /// Its name.
+        #[arg(value_name = "OLD")]
+        hostname: String,
+        /// The name that it is to have.
+        #[arg(value_name = "NEW")]
+        to: String,
+    },
     /// List all servers.
     #[command(after_help = "Example:
   dns-manager server list --output json")]
@@ -65,51 +87,96 @@ pub(super) enum Access {
 }
 
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    if let Some(remote) = settings.remote(console).await? {
+        return through(command, &remote, console).await;
+    }
     let config = settings.load(console)?;
-    let access = open(&config).await?;
-    match (command, access) {
-        (Command::Create { hostname, addresses }, Access::Alone(inventory)) => {
+    match open(&config).await? {
+        Access::Through(remote) => through(command, &remote, console).await,
+        Access::Alone(inventory) => {
+            let ended = alone(command, &config, Arc::clone(&inventory), console).await;
+            inventory.leave().await;
+            ended
+        }
+    }
+}
+
+/// Has a running service do it.
+async fn through(command: Command, remote: &Remote, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Create { hostname, addresses } => {
+            let server = remote.create(&hostname, &addresses, |step| console.progress(&step.to_string())).await?;
+            ended(&server, console)
+        }
+        Command::Delete { hostname } => {
+            let server = remote.delete(&hostname, |step| console.progress(&step.to_string())).await?;
+            ended(&server, console)
+        }
+        Command::Retry { hostname } => {
+            let server = remote.retry(&hostname, |step| console.progress(&step.to_string())).await?;
+            ended(&server, console)
+        }
+        Command::Rename { hostname, to } => {
+            let server = remote.rename(&hostname, &to, |step| console.progress(&step.to_string())).await?;
+            ended(&server, console)
+        }
+        Command::List => listed(&remote.list().await?, console),
+        Command::Show { hostname } => shown(&remote.find_server(&hostname).await?, console),
+    }
+}
+
+/// Does it in this process.
+async fn alone(
+    command: Command,
+    config: &Config,
+    inventory: Arc<dyn Inventory>,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    match command {
+        Command::Create { hostname, addresses } => {
             if config.provider.kind == provider::Kind::Local {
                 console.warning(LOCAL_ENDS);
             }
-            let dns = Arc::new(dns::connect(&config).await?);
-            let lifecycle = lifecycle(&config, Arc::clone(&dns), inventory);
+            let (dns, lifecycle) = parts(config, inventory).await?;
             lifecycle.check(&hostname, &addresses)?;
             if config.dns.auto_register {
-                zone::require(&config, &*dns, console).await?;
+                zone::require(config, &*dns, console).await?;
             }
             let server = follow(lifecycle.create(&hostname, &addresses, None).await?, console).await?;
             ended(&server, console)
         }
-        (Command::Create { hostname, addresses }, Access::Through(remote)) => {
-            let observe = |step: &Step| console.progress(&step.to_string());
-            let server = remote.create(&hostname, &addresses, observe).await?;
-            ended(&server, console)
-        }
-        (Command::Delete { hostname }, Access::Alone(inventory)) => {
-            let dns = Arc::new(dns::connect(&config).await?);
-            let lifecycle = lifecycle(&config, Arc::clone(&dns), inventory);
+        Command::Delete { hostname } => {
+            let (dns, lifecycle) = parts(config, inventory).await?;
             lifecycle.find(&hostname).await?;
-            zone::look(&config, &*dns, console).await;
+            zone::look(config, &*dns, console).await;
             let server = follow(lifecycle.delete(&hostname, None).await?, console).await?;
             ended(&server, console)
         }
-        (Command::Delete { hostname }, Access::Through(remote)) => {
-            let observe = |step: &Step| console.progress(&step.to_string());
-            let server = remote.delete(&hostname, observe).await?;
+        Command::Retry { hostname } => {
+            let (dns, lifecycle) = parts(config, inventory).await?;
+            lifecycle.find(&hostname).await?;
+            zone::look(config, &*dns, console).await;
+            let server = follow(lifecycle.retry(&hostname, None).await?, console).await?;
             ended(&server, console)
         }
-        (Command::List, Access::Alone(inventory)) => {
+        Command::Rename { hostname, to } => {
+            let (dns, lifecycle) = parts(config, inventory).await?;
+            lifecycle.find(&hostname).await?;
+            if config.dns.auto_register {
+                zone::require(config, &*dns, console).await?;
+            }
+            let server = follow(lifecycle.rename(&hostname, &to, None).await?, console).await?;
+            ended(&server, console)
+        }
+        Command::List => {
             let servers: Vec<_> = inventory.list().await?.into_iter().map(|stored| stored.server).collect();
             listed(&servers, console)
         }
-        (Command::List, Access::Through(remote)) => listed(&remote.list().await?, console),
-        (Command::Show { hostname }, Access::Alone(inventory)) => {
-            let hostname = Policy::of(&config).hostname(&hostname)?;
+        Command::Show { hostname } => {
+            let hostname = Policy::of(config).hostname(&hostname)?;
             let found = inventory.find(&hostname).await?.ok_or(LifecycleError::NotFound(hostname))?;
             shown(&found.server, console)
         }
-        (Command::Show { hostname }, Access::Through(remote)) => shown(&remote.find_server(&hostname).await?, console),
     }
 }
 
@@ -187,18 +254,53 @@ fn shown(server: &Server, console: &mut Console<'_>) -> Result<Exit, Failure> {
 }
 
 fn table(servers: &[Server]) -> String {
-    let mut rows = Rows::new(&["HOSTNAME", "STATE", "VERIFIED", "ADDRESSES"]);
+    // Where nothing is wrong there is nothing to tell.
+    let problems = servers.iter().any(|server| server.problem.is_some());
+    let mut heading = vec!["HOSTNAME", "STATE", "VERIFIED", "ADDRESSES"];
+    heading.extend(problems.then_some("PROBLEM"));
+    let mut rows = Rows::new(&heading);
     for server in servers {
-        rows.add(&[server.hostname.as_str(), &server.state.to_string(), verified(server), &addresses(server)]);
+        let (state, addresses) = (state(server), addresses(server));
+        let mut cells = vec![server.hostname.as_str(), &state, verified(server), &addresses];
+        cells.extend(problems.then_some(server.problem.as_deref().unwrap_or("-")));
+        rows.add(&cells);
     }
     rows.text()
+}
+
+/// Where a server is in its life, and what keeps it there.
+fn state(server: &Server) -> String {
+    let mut state = server.state.to_string();
+    if let Some(stopped_in) = server.stopped_in {
+        state.push_str(&format!(" in {stopped_in}"));
+    }
+    if server.wanted == Wanted::Deleted && server.state != State::Deleted {
+        state.push_str(", to be deleted");
+    }
+    if let Some(retry_at) = server.retry_at {
+        state.push_str(&format!(", again at {retry_at}"));
+    }
+    state
 }
 
 fn details(server: &Server) -> String {
     let mut rows = Rows::plain();
     rows.add(&["hostname", server.hostname.as_str()]);
+    for former in &server.former_hostnames {
+        rows.add(&["formerly", former.as_str()]);
+    }
     rows.add(&["id", &server.id.to_string()]);
     rows.add(&["state", &server.state.to_string()]);
+    if let Some(stopped_in) = server.stopped_in {
+        rows.add(&["stopped in", &stopped_in.to_string()]);
+    }
+    if server.wanted == Wanted::Deleted {
+        rows.add(&["wanted", "deleted"]);
+    }
+    if let Some(retry_at) = server.retry_at {
+        let tries = server.attempts.max(server.dns.tries);
+        rows.add(&["again at", &format!("{retry_at}, after {tries} in vain")]);
+    }
     rows.add(&["addresses", &addresses(server)]);
     for outcome in &server.dns.records {
         let words = [outcome.record_type.as_deref(), outcome.value.as_deref(), Some(&outcome.outcome.to_string())]

@@ -24,6 +24,11 @@ impl Zones {
         Self(zones.into_iter().map(Into::into).collect())
     }
 
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// The innermost zone that a name is in.
     pub fn of(&self, name: &str) -> Option<&str> {
         let name = value::name_text(name);

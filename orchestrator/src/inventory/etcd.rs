@@ -379,6 +379,16 @@ impl Inventory for Etcd {
         writing(async move { Arc::clone(&self.0).claim(server).await })
     }
 
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(lease) = self.0.session.lease()
+                && let Err(error) = within(self.0.client.lease_client().revoke(lease.id())).await
+            {
+                tracing::debug!(%error, "the lease was not given back; it runs out by itself");
+            }
+        })
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }

@@ -34,7 +34,7 @@ impl Workflow {
     /// The inventory does not work. Everything else is recorded on the server.
     pub async fn run(self, mut observe: impl FnMut(&Step)) -> Result<Server, Error> {
         let Self { parts, mut server, seen } = self;
-        let mut shown = Shown { whole: seen, tries: 0 };
+        let mut shown = Shown::after(seen);
         let mut changes = parts.inventory.changes();
         // Of a server that is gone, all that it was.
         let mut gone = None;
@@ -93,7 +93,7 @@ fn flatten(worked: Result<Worked, JoinError>) -> Worked {
 }
 
 /// Which steps were shown.
-struct Shown {
+pub(crate) struct Shown {
     /// So many from the first.
     whole: usize,
     /// Of the one after them, so many tries.
@@ -101,7 +101,12 @@ struct Shown {
 }
 
 impl Shown {
-    fn show(&mut self, server: &Server, observe: &mut impl FnMut(&Step)) {
+    /// So many steps had ended before.
+    pub(crate) fn after(seen: usize) -> Self {
+        Self { whole: seen, tries: 0 }
+    }
+
+    pub(crate) fn show(&mut self, server: &Server, observe: &mut impl FnMut(&Step)) {
         while let Some(step) = server.steps.get(self.whole) {
             match step.outcome {
                 StepOutcome::Running => break,

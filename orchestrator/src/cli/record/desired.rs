@@ -98,28 +98,18 @@ impl Wish {
     }
 }
 
-pub(super) async fn run(
-    command: Command,
-    config: &Config,
-    settings: &Settings<'_>,
-    console: &mut Console<'_>,
-) -> Result<Exit, Failure> {
+pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     match command {
-        Command::Plan(wish) => plan(&wish, config, settings, console).await,
-        Command::Apply { wish, yes } => apply(&wish, yes, config, settings, console).await,
-        Command::Export => export(config, console).await,
+        Command::Plan(wish) => plan(&wish, settings, console).await,
+        Command::Apply { wish, yes } => apply(&wish, yes, settings, console).await,
+        Command::Export => export(settings, console).await,
     }
 }
 
-async fn plan(
-    wish: &Wish,
-    config: &Config,
-    settings: &Settings<'_>,
-    console: &mut Console<'_>,
-) -> Result<Exit, Failure> {
+async fn plan(wish: &Wish, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let file = wish.read(settings)?;
-    let way = Way::open(config).await?;
-    if let Way::Here { dns, .. } = &way {
+    let way = Way::open(settings, console).await?;
+    if let Way::Here { dns, config, .. } = &way {
         zone::look(config, &**dns, console).await;
     }
     let made = way.plan(&file, wish.options(), settings).await?;
@@ -137,16 +127,10 @@ async fn plan(
     Ok(Exit::when(is_possible))
 }
 
-async fn apply(
-    wish: &Wish,
-    yes: bool,
-    config: &Config,
-    settings: &Settings<'_>,
-    console: &mut Console<'_>,
-) -> Result<Exit, Failure> {
+async fn apply(wish: &Wish, yes: bool, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let file = wish.read(settings)?;
-    let way = Way::open(config).await?;
-    if let Way::Here { dns, .. } = &way {
+    let way = Way::open(settings, console).await?;
+    if let Way::Here { dns, config, .. } = &way {
         zone::require(config, &**dns, console).await?;
     }
     let made = way.plan(&file, wish.options(), settings).await?;
@@ -177,8 +161,8 @@ async fn apply(
     tell(&file, &outcomes, console)
 }
 
-async fn export(config: &Config, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let sets: Vec<Set> = match Way::open(config).await? {
+async fn export(settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let sets: Vec<Set> = match Way::open(settings, console).await? {
         Way::Here { desired, .. } => desired.export().await?,
         Way::There { remote, .. } => remote.export().await?,
     };
@@ -238,7 +222,8 @@ fn at(file: &File, name: &str, record_type: &str) -> String {
 /// Coloured on a terminal only, and not for who asks for none (<https://no-color.org>).
 fn colour(settings: &Settings<'_>) -> Colour {
     let environment = settings.environment;
-    let is_plain = environment.variable("NO_COLOR").is_some() || environment.variable("TERM") == Some("dumb");
+    let is_plain =
+        settings.is_plain || environment.variable("NO_COLOR").is_some() || environment.variable("TERM") == Some("dumb");
     if environment.terminal.stdout && !is_plain { Colour::Always } else { Colour::Never }
 }
 
@@ -284,7 +269,7 @@ impl Observer for Planning {
 
 /// The way to a plan: the component, or the running service that holds the embedded store.
 enum Way {
-    Here { dns: Arc<dyn Dns>, desired: Desired },
+    Here { dns: Arc<dyn Dns>, desired: Desired, config: Box<Config> },
     There { remote: Remote, zones: Zones },
 }
 
@@ -295,19 +280,19 @@ enum Made<'a> {
 }
 
 impl Way {
-    async fn open(config: &Config) -> Result<Self, Failure> {
-        let zones: Vec<_> = config.dns.zones.iter().map(Name::as_str).collect();
-        Ok(match Access::open(config).await? {
-            Access::Alone { dns, .. } => {
+    async fn open(settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Self, Failure> {
+        Ok(match Access::open(settings, console).await? {
+            Access::Alone { dns, config, .. } => {
+                let zones = config.dns.zones.iter().map(Name::as_str);
                 let desired = Desired::new(Arc::clone(&dns), config.dns.ttl, zones).with_ptr(config.dns.ptr);
-                Self::Here { dns, desired }
+                Self::Here { dns, desired, config }
             }
-            Access::Through(remote) => Self::There { remote, zones: Zones::new(zones) },
+            Access::Through(remote) => Self::There { zones: Zones::new(remote.zones().await?), remote },
         })
     }
 
     fn bar(&self, label: &'static str, file: &File, settings: &Settings<'_>) -> Bar {
-        let is_read = settings.environment.terminal.stderr;
+        let is_read = settings.shows_progress();
         match self {
             Self::Here { .. } => Bar::new(label, file.sets.len(), is_read),
             Self::There { .. } => Bar::waiting(label, file.sets.len(), is_read),
@@ -364,19 +349,21 @@ mod tests {
     use super::*;
     use crate::environment::{Environment, Terminal};
 
-    fn colour_of(stdout: bool, variables: &[(&str, &str)]) -> Colour {
+    fn colour_of(stdout: bool, is_plain: bool, variables: &[(&str, &str)]) -> Colour {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let terminal = Terminal { stdout, ..Terminal::default() };
         let environment = Environment { variables, terminal, ..Environment::default() };
-        colour(&Settings { file: None, environment: &environment })
+        let (file, server, token_file) = (None, None, None);
+        colour(&Settings { file, server, token_file, is_quiet: false, is_plain, environment: &environment })
     }
 
     #[test]
     fn colours_are_for_terminals_and_for_who_wants_them() {
-        assert_eq!(colour_of(true, &[("TERM", "xterm")]), Colour::Always);
-        assert_eq!(colour_of(true, &[("TERM", "dumb")]), Colour::Never);
-        assert_eq!(colour_of(true, &[("NO_COLOR", "1")]), Colour::Never);
-        assert_eq!(colour_of(true, &[("NO_COLOR", "")]), Colour::Always);
-        assert_eq!(colour_of(false, &[("TERM", "xterm")]), Colour::Never);
+        assert_eq!(colour_of(true, false, &[("TERM", "xterm")]), Colour::Always);
+        assert_eq!(colour_of(true, false, &[("TERM", "dumb")]), Colour::Never);
+        assert_eq!(colour_of(true, false, &[("NO_COLOR", "1")]), Colour::Never);
+        assert_eq!(colour_of(true, false, &[("NO_COLOR", "")]), Colour::Always);
+        assert_eq!(colour_of(true, true, &[("TERM", "xterm")]), Colour::Never);
+        assert_eq!(colour_of(false, false, &[("TERM", "xterm")]), Colour::Never);
     }
 }
