@@ -58,27 +58,38 @@ lint: ## Check format, lints and documentation
 	$(CARGO) clippy --package dns-manager-guest --lib --locked --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
 
-# Where `make install` puts things; the unit file names the program there.
+# Where `make install` puts things; the unit file names the program and the configuration there.
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /etc/systemd/system
+SYSUSERSDIR ?= /etc/sysusers.d
+DOCDIR = $(PREFIX)/share/doc/dns-manager
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 # What is installed: run `make build` first, as yourself.
 PROGRAM ?= $(or $(CARGO_TARGET_DIR),target)/release/dns-manager
 
 install: ## Install what `make build` built, under PREFIX=/usr/local and DESTDIR
 	@test -x '$(PROGRAM)' || { echo "$(PROGRAM) is not there: run make build first" >&2; exit 1; }
 	install -D -m 755 '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/bin/dns-manager'
-	install -D -m 644 config.example.toml '$(DESTDIR)$(PREFIX)/share/doc/dns-manager/config.example.toml'
+	install -D -m 644 config.example.toml '$(DESTDIR)$(DOCDIR)/config.example.toml'
+	install -D -m 644 packaging/dns-manager.sysusers '$(DESTDIR)$(SYSUSERSDIR)/dns-manager.conf'
 	install -d '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)/dns-manager'
-	sed 's#/usr/local/bin/#$(PREFIX)/bin/#; s#/etc/dns-manager/#$(SYSCONFDIR)/dns-manager/#g' packaging/dns-manager.service \
+	sed 's#=/usr/bin/#=$(PREFIX)/bin/#; s#/etc/dns-manager/#$(SYSCONFDIR)/dns-manager/#g' packaging/dns-manager.service \
 	  > '$(DESTDIR)$(UNITDIR)/dns-manager.service'
 	chmod 644 '$(DESTDIR)$(UNITDIR)/dns-manager.service'
+	# With the service's data_dir, so that commands find what it keeps.
 	test -e '$(DESTDIR)$(SYSCONFDIR)/dns-manager/config.toml' || \
-	  install -m 644 config.example.toml '$(DESTDIR)$(SYSCONFDIR)/dns-manager/config.toml'
+	  { umask 022 && sed 's,^#data_dir = ,data_dir = ,' config.example.toml > '$(DESTDIR)$(SYSCONFDIR)/dns-manager/config.toml'; }
+	@packaging/manual '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/share/man/man1' \
+	  '$(DESTDIR)$(BASHDIR)/dns-manager' '$(DESTDIR)$(ZSHDIR)/_dns-manager' '$(DESTDIR)$(FISHDIR)/dns-manager.fish'
 
-uninstall: ## Remove what `make install` installed; configuration and inventory stay
-	rm -f '$(DESTDIR)$(PREFIX)/bin/dns-manager' '$(DESTDIR)$(UNITDIR)/dns-manager.service'
-	rm -rf '$(DESTDIR)$(PREFIX)/share/doc/dns-manager'
+uninstall: ## Remove what `make install` installed; configuration, user and inventory stay
+	rm -f '$(DESTDIR)$(PREFIX)/bin/dns-manager' '$(DESTDIR)$(UNITDIR)/dns-manager.service' '$(DESTDIR)$(SYSUSERSDIR)/dns-manager.conf'
+	rm -f '$(DESTDIR)$(PREFIX)/share/man/man1/dns-manager.1' '$(DESTDIR)$(PREFIX)/share/man/man1'/dns-manager-*.1
+	rm -f '$(DESTDIR)$(BASHDIR)/dns-manager' '$(DESTDIR)$(ZSHDIR)/_dns-manager' '$(DESTDIR)$(FISHDIR)/dns-manager.fish'
+	rm -rf '$(DESTDIR)$(DOCDIR)'
 
 clean: ## Remove what was built here; the tools stay
 	$(CARGO) clean
