@@ -41,6 +41,7 @@ use crate::lifecycle::Lifecycle;
 use crate::reconcile::Reconciler;
 use crate::registry::Registry;
 use error::Failure;
+pub use health::LastLook;
 
 /// A thousand record sets fit well into it.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -68,6 +69,8 @@ pub struct Service {
     pub stopping: watch::Receiver<bool>,
     /// The description of the paths; [`router`] makes it.
     pub openapi: Arc<utoipa::openapi::OpenApi>,
+    /// Whether it can do its job, as was last seen.
+    pub last_look: LastLook,
 }
 
 /// All paths.

@@ -19,7 +19,7 @@ use dns_manager_host::contract::{Entry, Filter, Outcome as Answer};
 use dns_manager_host::{Call, Error};
 
 pub use export::yaml;
-pub use file::{File, FileError, Place, Problem};
+pub use file::{File, FileError, NewServer, Place, Problem, servers};
 pub(crate) use guard::check as check_deletes;
 pub use guard::{MaxDeletes, NoMaximum, TooManyDeletes};
 pub use plan::{Action, Change, Plan, State, Summary};

@@ -1,11 +1,15 @@
 //! What the orchestrator asks of DNS, as a seam: the component behind [`DnsManager`], or a fake in tests.
 
+mod batch;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns_manager_host::contract::{Change, Check, Expectation, Filter, Outcome, Page, Verification};
 use dns_manager_host::{Call, DnsManager, Error};
 use futures_util::future::BoxFuture;
+
+pub use batch::Batching;
 
 use crate::config::Config;
 use crate::embedded::lookup::Lookup;

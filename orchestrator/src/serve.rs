@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 pub use holder::Holder;
 
-use crate::api::{self, Door, Guard, Service, guarded};
+use crate::api::{self, Door, Guard, LastLook, Service, guarded};
 use crate::config::Config;
 use crate::desired::Desired;
-use crate::dns::{self, ConnectError, Dns};
+use crate::dns::{self, Batching, ConnectError, Dns};
 use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Keeper, Lifecycle, Policy};
 use crate::metrics::{Metered, Metrics};
@@ -68,6 +68,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     has_token(config)?;
     let metrics = Metrics::default();
     let dns: Arc<dyn Dns> = Arc::new(Metered::new(Arc::new(dns::connect(config).await?), metrics.clone()));
+    let dns: Arc<dyn Dns> = Arc::new(Batching::new(dns));
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
         tracing::warn!("{warning}");
     }
@@ -93,6 +94,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         instance,
         stopping: stop.subscribe(),
         openapi: Arc::default(),
+        last_look: LastLook::default(),
     };
     let secret = token::secret();
     let guard = Arc::new(Guard::new(config, &secret).map_err(|(path, source)| Error::Audit { path, source })?);

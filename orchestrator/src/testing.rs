@@ -202,8 +202,10 @@ impl Dns for FakeDns {
     }
 
     fn diagnose(&self, _: Call) -> BoxFuture<'_, Result<Vec<Check>, Error>> {
-        let checks = self.lock().checks.clone();
-        Box::pin(async { Ok(checks) })
+        let mut state = self.lock();
+        let checks = state.checks.clone();
+        let answer = state.ask("diagnose".to_owned()).map(|()| checks);
+        Box::pin(async { answer })
     }
 }
 

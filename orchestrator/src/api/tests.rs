@@ -51,6 +51,7 @@ impl Api {
             stopping: watch::channel(false).1,
             openapi: Arc::default(),
             instance: Uuid::now_v7(),
+            last_look: LastLook::default(),
         };
         let instance = service.instance;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -436,7 +437,8 @@ async fn a_record_set_can_be_changed_only_as_it_was_read() {
     let stale = client.delete(&url).header("if-match", &tag).send().await.unwrap();
     let stale: Value = stale.json().await.unwrap();
     assert_eq!(stale["error"]["code"], "changed", "{stale}");
-    assert!(api.dns.stored()[0].contains("192.0.2.2"));
+    let stored = api.dns.stored().join(", ");
+    assert!(stored.contains("192.0.2.2") && !stored.contains("192.0.2.3"), "{stored}");
 }
 
 #[tokio::test]
@@ -558,4 +560,18 @@ async fn metrics_tell_what_was_done_and_no_names() {
     assert_eq!(described, text.lines().filter(|line| line.starts_with("# TYPE dns_manager_")).count(), "{text}");
     assert_eq!(described, 11, "{text}");
     assert!(!text.contains("web-01") && !text.contains("at-all"), "{text}");
+}
+
+#[tokio::test]
+async fn however_many_ask_whether_it_is_ready_one_looks() {
+    let api = Api::start(FakeDns::default()).await;
+    let answers = futures_util::future::join_all((0..20).map(|_| api.get("/readyz"))).await;
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    assert_eq!(api.dns.asked().iter().filter(|asked| *asked == "diagnose").count(), 1, "{:?}", api.dns.asked());
+
+    api.dns.set_unavailable(true);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let (status, answer) = api.get("/readyz").await;
+    assert_eq!((status, code(&answer)), (503, "not-ready"));
+    assert!(message(&answer).contains("is not reached"), "{answer}");
 }

@@ -1,6 +1,9 @@
 //! `server create|delete|retry|rename|list|show`: on the inventory itself, or through the running service that holds it.
 
+mod bulk;
+
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +14,7 @@ use tokio::sync::mpsc;
 use super::output::{Console, Rows};
 use super::{Exit, Failure, Settings, zone};
 use crate::config::Config;
+use crate::desired::NewServer;
 use crate::dns;
 use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Error as LifecycleError, Lifecycle, Policy, Workflow};
@@ -29,21 +33,35 @@ const LOCAL_ENDS: &str = "orchestrator.provider.kind is \"local\": the server li
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Create a server, register its addresses, and verify that its name resolves.
-    #[command(after_help = "Example:
-  dns-manager server create web-01.example.com --ip 192.168.1.10 --ip 2001:db8::10")]
+    #[command(after_help = "Examples:
+  dns-manager server create web-01.example.com --ip 192.168.1.10 --ip 2001:db8::10
+  dns-manager server create --file servers.yaml
+
+A file has a list of servers: [{hostname: web-01.example.com, addresses: [192.168.1.10]}]")]
     Create {
         /// Its full name, or a short one if orchestrator.domain is set.
-        hostname: String,
+        #[arg(required_unless_present = "file", conflicts_with = "file")]
+        hostname: Option<String>,
         /// An address of it; may be repeated.
-        #[arg(long = "ip", value_name = "IP")]
+        #[arg(long = "ip", value_name = "IP", conflicts_with = "file")]
         addresses: Vec<IpAddr>,
+        /// Create all servers of a YAML or JSON file; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// How many servers of a file at a time.
+        #[arg(long, value_name = "N", default_value_t = bulk::PARALLEL, value_parser = bulk::parallel)]
+        parallel: usize,
     },
-    /// Delete a server and its records.
+    /// Delete servers and their records.
     #[command(after_help = "Example:
   dns-manager server delete web-01.example.com")]
     Delete {
-        /// Its name.
-        hostname: String,
+        /// Its name; may be several.
+        #[arg(required = true, value_name = "HOSTNAME")]
+        hostnames: Vec<String>,
+        /// How many servers at a time.
+        #[arg(long, value_name = "N", default_value_t = bulk::PARALLEL, value_parser = bulk::parallel)]
+        parallel: usize,
     },
     /// Go on with a server whose workflow stopped, or try again at once what failed.
     #[command(
@@ -88,13 +106,13 @@ pub(super) enum Access {
 
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     if let Some(remote) = settings.remote(console).await? {
-        return through(command, &remote, console).await;
+        return through(command, &remote, settings, console).await;
     }
     let config = settings.load(console)?;
     match open(&config).await? {
-        Access::Through(remote) => through(command, &remote, console).await,
+        Access::Through(remote) => through(command, &remote, settings, console).await,
         Access::Alone(inventory) => {
-            let ended = alone(command, &config, Arc::clone(&inventory), console).await;
+            let ended = alone(command, &config, settings, Arc::clone(&inventory), console).await;
             inventory.leave().await;
             ended
         }
@@ -102,13 +120,35 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
 }
 
 /// Has a running service do it.
-async fn through(command: Command, remote: &Remote, console: &mut Console<'_>) -> Result<Exit, Failure> {
+async fn through(
+    command: Command,
+    remote: &Remote,
+    settings: &Settings<'_>,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
     match command {
-        Command::Create { hostname, addresses } => {
+        Command::Create { file: Some(file), parallel, .. } => {
+            let servers = bulk::read(&file, settings)?;
+            let one = |server: NewServer| async move {
+                let created = remote.create(&server.hostname, &server.addresses, |_| {}).await;
+                (server.hostname, created.map_err(Into::into))
+            };
+            bulk::run(servers, parallel, one, console).await
+        }
+        Command::Create { hostname, addresses, .. } => {
+            let hostname = hostname.unwrap_or_default();
             let server = remote.create(&hostname, &addresses, |step| console.progress(&step.to_string())).await?;
             ended(&server, console)
         }
-        Command::Delete { hostname } => {
+        Command::Delete { hostnames, parallel } if hostnames.len() > 1 => {
+            let one = |hostname: String| async move {
+                let deleted = remote.delete(&hostname, |_| {}).await;
+                (hostname, deleted.map_err(Into::into))
+            };
+            bulk::run(hostnames, parallel, one, console).await
+        }
+        Command::Delete { hostnames, .. } => {
+            let hostname = hostnames.into_iter().next().unwrap_or_default();
             let server = remote.delete(&hostname, |step| console.progress(&step.to_string())).await?;
             ended(&server, console)
         }
@@ -129,11 +169,34 @@ async fn through(command: Command, remote: &Remote, console: &mut Console<'_>) -
 async fn alone(
     command: Command,
     config: &Config,
+    settings: &Settings<'_>,
     inventory: Arc<dyn Inventory>,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     match command {
-        Command::Create { hostname, addresses } => {
+        Command::Create { file: Some(file), parallel, .. } => {
+            let servers = bulk::read(&file, settings)?;
+            let (dns, lifecycle) = parts(config, inventory).await?;
+            for server in &servers {
+                lifecycle.check(&server.hostname, &server.addresses)?;
+            }
+            if config.dns.auto_register {
+                zone::require(config, &*dns, console).await?;
+            }
+            let one = |server: NewServer| {
+                let lifecycle = &lifecycle;
+                async move {
+                    let created = async {
+                        let workflow = lifecycle.create(&server.hostname, &server.addresses, None).await?;
+                        Ok(workflow.run(|_| {}).await?)
+                    };
+                    (server.hostname.clone(), created.await)
+                }
+            };
+            bulk::run(servers, parallel, one, console).await
+        }
+        Command::Create { hostname, addresses, .. } => {
+            let hostname = hostname.unwrap_or_default();
             if config.provider.kind == provider::Kind::Local {
                 console.warning(LOCAL_ENDS);
             }
@@ -145,7 +208,20 @@ async fn alone(
             let server = follow(lifecycle.create(&hostname, &addresses, None).await?, console).await?;
             ended(&server, console)
         }
-        Command::Delete { hostname } => {
+        Command::Delete { hostnames, parallel } if hostnames.len() > 1 => {
+            let (dns, lifecycle) = parts(config, inventory).await?;
+            zone::look(config, &*dns, console).await;
+            let one = |hostname: String| {
+                let lifecycle = &lifecycle;
+                async move {
+                    let deleted = async { Ok(lifecycle.delete(&hostname, None).await?.run(|_| {}).await?) };
+                    (hostname.clone(), deleted.await)
+                }
+            };
+            bulk::run(hostnames, parallel, one, console).await
+        }
+        Command::Delete { hostnames, .. } => {
+            let hostname = hostnames.into_iter().next().unwrap_or_default();
             let (dns, lifecycle) = parts(config, inventory).await?;
             lifecycle.find(&hostname).await?;
             zone::look(config, &*dns, console).await;
@@ -215,6 +291,8 @@ pub(super) async fn parts(
 }
 
 fn lifecycle(config: &Config, dns: Arc<DnsManager>, inventory: Arc<dyn Inventory>) -> Lifecycle {
+    // Many at a time share transactions.
+    let dns = Arc::new(dns::Batching::new(dns));
     Lifecycle::new(dns, config.provider.provider(), inventory, Policy::of(config).for_a_command())
 }
 

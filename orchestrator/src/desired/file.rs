@@ -3,11 +3,13 @@
 //! All that is wrong with a file is said at once, each with its place. What is wrong with a file as such (it cannot be read, an item
 //! is not to be understood) makes it unusable; a value that is none of its type stops its own record set alone.
 
+mod servers;
 mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use servers::{NewServer, servers};
 use tree::{Kind, Node};
 
 use super::set::{Key, Set};

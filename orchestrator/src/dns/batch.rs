@@ -1,0 +1,228 @@
+//! Concurrent changes share calls of the component, and so transactions of the store.
+//!
+//! While a call runs, the changes that come wait; then they go together in the next one. Of one zone, the writers of a process
+//! thus take turns in it, and do not contend for its epoch.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dns_manager_host::contract::{Action, Change, Check, Expectation, Filter, Outcome, Page, Verification};
+use dns_manager_host::{Call, Error};
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::Dns;
+
+/// The changes of several callers in one call.
+pub struct Batching(Arc<Shared>);
+
+struct Shared {
+    dns: Arc<dyn Dns>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    /// Whether somebody is sending.
+    is_busy: bool,
+}
+
+/// Changes of one caller.
+struct Waiting {
+    changes: Vec<Change>,
+    call: Call,
+    answer: oneshot::Sender<Result<Vec<Outcome>, Error>>,
+}
+
+impl Batching {
+    /// Of this DNS.
+    pub fn new(dns: Arc<dyn Dns>) -> Self {
+        Self(Arc::new(Shared { dns, queue: Mutex::default() }))
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends batch after batch until nobody waits.
+    async fn send_all(self: Arc<Self>) {
+        loop {
+            let batch = {
+                let mut queue = self.queue();
+                let batch = next(&mut queue.waiting, self.dns.max_items());
+                queue.is_busy = !batch.is_empty();
+                batch
+            };
+            if batch.is_empty() {
+                return;
+            }
+            self.send(batch).await;
+        }
+    }
+
+    async fn send(&self, batch: Vec<Waiting>) {
+        // Nobody waits longer than he wanted.
+        let budget = batch.iter().map(|waiting| waiting.call.budget).min().unwrap_or_default();
+        let request_id = batch.first().map(|waiting| waiting.call.request_id.clone()).unwrap_or_default();
+        let changes = batch.iter().flat_map(|waiting| waiting.changes.clone()).collect();
+        let answered = self.dns.apply(changes, Call { budget, request_id, ..Call::default() }).await;
+        let mut outcomes = match answered {
+            Ok(outcomes) => outcomes.into_iter(),
+            Err(error) => {
+                // An error cannot be copied: all but one make a call of their own, and are told by that.
+                let mut error = Some(error);
+                for waiting in batch {
+                    let answer = match error.take() {
+                        Some(error) => Err(error),
+                        None => self.dns.apply(waiting.changes, waiting.call).await,
+                    };
+                    let _ = waiting.answer.send(answer);
+                }
+                return;
+            }
+        };
+        for waiting in batch {
+            let own = outcomes.by_ref().take(waiting.changes.len()).collect();
+            // Who has gone does not want to know.
+            let _ = waiting.answer.send(Ok(own));
+        }
+    }
+}
+
+/// Takes callers off the queue, in their order, as long as all fit into one call and no name occurs twice: what one caller
+/// does to a name would be in the way of the other.
+fn next(waiting: &mut Vec<Waiting>, max_items: usize) -> Vec<Waiting> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    let (mut count, mut taken) = (0, 0);
+    for caller in waiting.iter() {
+        let own: BTreeSet<String> = caller.changes.iter().map(name).collect();
+        let fits = count + caller.changes.len() <= max_items && names.is_disjoint(&own);
+        if taken > 0 && !fits {
+            break;
+        }
+        count += caller.changes.len();
+        names.extend(own);
+        taken += 1;
+    }
+    waiting.drain(..taken).collect()
+}
+
+fn name(change: &Change) -> String {
+    let name = match &change.action {
+        Action::Add(set) | Action::Replace(set) => &set.name,
+        Action::Remove(selector) | Action::Adopt(selector) | Action::Release(selector) => &selector.name,
+    };
+    crate::record::value::name_text(name)
+}
+
+impl Dns for Batching {
+    fn max_items(&self) -> usize {
+        self.0.dns.max_items()
+    }
+
+    fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
+        if call.dry_run || changes.len() > self.0.dns.max_items() {
+            return self.0.dns.apply(changes, call);
+        }
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let is_first = {
+                let mut queue = self.0.queue();
+                queue.waiting.push(Waiting { changes, call, answer });
+                !std::mem::replace(&mut queue.is_busy, true)
+            };
+            if is_first {
+                // By itself: who began it may go away, and others wait.
+                tokio::spawn(Arc::clone(&self.0).send_all());
+            }
+            answered.await.unwrap_or_else(|_| Err(Error::Internal("the call broke off".to_owned())))
+        })
+    }
+
+    fn list(&self, filter: Filter, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
+        self.0.dns.list(filter, call)
+    }
+
+    fn verify(
+        &self,
+        expectations: Vec<Expectation>,
+        wait: Duration,
+        call: Call,
+    ) -> BoxFuture<'_, Result<Vec<Verification>, Error>> {
+        self.0.dns.verify(expectations, wait, call)
+    }
+
+    fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
+        self.0.dns.repair(zone, call)
+    }
+
+    fn diagnose(&self, call: Call) -> BoxFuture<'_, Result<Vec<Check>, Error>> {
+        self.0.dns.diagnose(call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dns_manager_host::contract::{Rdata, RecordSet};
+
+    use super::*;
+    use crate::registry;
+    use crate::testing::FakeDns;
+
+    fn add(name: &str, last: u8) -> Change {
+        let data = vec![Rdata::A((192, 0, 2, last))];
+        registry::change(Action::Add(RecordSet { name: name.to_owned(), ttl: Some(300), data }), None)
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_together_and_each_has_his_own_answers() {
+        let fake = Arc::new(FakeDns::default());
+        let dns = Arc::new(Batching::new(fake.clone()));
+        let calls = (0..20).map(|number| {
+            let dns = Arc::clone(&dns);
+            async move {
+                let changes =
+                    vec![add(&format!("a-{number}.example.com"), 1), add(&format!("b-{number}.example.com"), 2)];
+                dns.apply(changes, Call::default()).await.unwrap()
+            }
+        });
+
+        let answers = futures_util::future::join_all(calls).await;
+
+        for (number, outcomes) in answers.iter().enumerate() {
+            let names: Vec<_> = outcomes.iter().map(|outcome| outcome.after[0].name.clone()).collect();
+            assert_eq!(names, [format!("a-{number}.example.com"), format!("b-{number}.example.com")]);
+        }
+        let asked = fake.asked();
+        assert!(asked.len() < 5, "{asked:?}");
+        assert_eq!(fake.stored().len(), 40);
+    }
+
+    #[tokio::test]
+    async fn two_changes_of_one_name_are_never_in_one_call() {
+        let fake = Arc::new(FakeDns::default());
+        let dns = Batching::new(fake.clone());
+        let one = |last| dns.apply(vec![add("web.example.com", last)], Call::default());
+
+        let (first, second, third) = tokio::join!(one(1), one(2), one(3));
+
+        assert!(first.is_ok() && second.is_ok() && third.is_ok());
+        assert_eq!(fake.asked(), ["apply 1", "apply 1", "apply 1"]);
+    }
+
+    #[tokio::test]
+    async fn an_error_is_told_to_everybody() {
+        let fake = Arc::new(FakeDns::default());
+        fake.set_unavailable(true);
+        let dns = Batching::new(fake.clone());
+        let one = |name: &str| dns.apply(vec![add(name, 1)], Call::default());
+
+        let (first, second) = tokio::join!(one("a.example.com"), one("b.example.com"));
+
+        assert!(matches!(first, Err(Error::Refused(_))) && matches!(second, Err(Error::Refused(_))));
+    }
+}
