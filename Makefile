@@ -6,7 +6,7 @@ DNS_MANAGER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dns-manager/tools
 export DNS_MANAGER_TOOLS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo try build test target tools lint chaos clean cuts prove install uninstall
+.PHONY: help schemathesis demo try build test target tools lint chaos clean cuts prove install uninstall
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ SERVERS ?= 200
 chaos: tools ## Kill three orchestrators at random under SERVERS=200 servers, for SECONDS_OF_CHAOS=600
 	DNS_MANAGER_CHAOS_SECONDS=$(SECONDS_OF_CHAOS) DNS_MANAGER_CHAOS_SERVERS=$(SERVERS) $(CARGO) test --locked --package dns-manager-tests \
 		--features live servers_end_as_asked -- --nocapture
+
+schemathesis: tools ## Send what the description of the REST API allows and forbids to a running service
+	$(CARGO) build --locked --package dns-manager-orchestrator
+	@tests/tools/schemathesis '$(DNS_MANAGER_TOOLS)' "$${CARGO_TARGET_DIR:-target}/debug/dns-manager"
 
 tools: ## Install what the tests need: the WebAssembly target, etcd, CoreDNS
 	@tests/tools/install '$(DNS_MANAGER_TOOLS)'

@@ -2,10 +2,13 @@
 //!
 //! Requests are text; what cannot be put into the contract's types is refused here, per record set, and the rest goes on.
 
+mod condition;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use condition::{ConditionError, SetTag};
 use dns_manager_host::contract::{Action, Change, Expectation, Filter, Rdata, RecordSet as ContractSet, Selector};
 use dns_manager_host::{Call, Error};
 
@@ -114,21 +117,7 @@ impl Registry {
 
     /// Removes values of ours.
     pub async fn unregister(&self, selection: &Selection) -> Vec<Outcome> {
-        let asked = asked(&selection.name, selection.record_type, None);
-        let planned = match parse_values(&asked, selection.record_type, &selection.values) {
-            Err(refused) => Planned::Refused(refused),
-            Ok(data) => {
-                let asked = with_values(asked, &data);
-                let selector = Selector {
-                    name: selection.name.clone(),
-                    rr_type: selection.record_type.map(RecordType::number),
-                    data,
-                    resource: None,
-                };
-                Planned::Change(asked, Box::new(change(Action::Remove(selector), None)))
-            }
-        };
-        self.apply(vec![planned]).await
+        self.apply(vec![removal(selection)]).await
     }
 
     /// Makes values of another owner, or of none, ours.
@@ -223,6 +212,24 @@ impl Registry {
             pointer::follow(&*self.dns, &changes, answers, &mut outcomes).await;
         }
         outcomes
+    }
+}
+
+/// A removal of values of ours.
+fn removal(selection: &Selection) -> Planned {
+    let asked = asked(&selection.name, selection.record_type, None);
+    match parse_values(&asked, selection.record_type, &selection.values) {
+        Err(refused) => Planned::Refused(refused),
+        Ok(data) => {
+            let asked = with_values(asked, &data);
+            let selector = Selector {
+                name: selection.name.clone(),
+                rr_type: selection.record_type.map(RecordType::number),
+                data,
+                resource: None,
+            };
+            Planned::Change(asked, Box::new(change(Action::Remove(selector), None)))
+        }
     }
 }
 

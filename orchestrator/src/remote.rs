@@ -410,7 +410,7 @@ struct Whole {
 /// Sends a request and reads the envelope; what is none comes from somebody else.
 async fn answer(request: RequestBuilder) -> Result<Envelope, Error> {
     let answer = request.send().await?;
-    let (status, url) = (answer.status(), answer.url().clone());
+    let (status, url) = (answer.status(), answer.url().to_string());
     let octets = answer.bytes().await?;
     let whole: Whole = serde_json::from_slice(&octets).map_err(|_| Error::Stranger { url: url.clone(), status })?;
     match whole.error {
@@ -449,7 +449,7 @@ pub enum Error {
              `dns-manager token create` on the service's machine makes one", .reason.message)]
     Unknown {
         /// What was asked for.
-        url: Url,
+        url: String,
         /// What it said.
         reason: Reason,
     },
@@ -460,7 +460,7 @@ pub enum Error {
     )]
     Stranger {
         /// What was asked for.
-        url: Url,
+        url: String,
         /// Its status.
         status: StatusCode,
     },

@@ -148,11 +148,18 @@ impl Dns for FakeDns {
         1000
     }
 
-    fn apply(&self, changes: Vec<Change>, _: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
+    fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
         let mut state = self.lock();
-        let answer = state
-            .ask(format!("apply {}", changes.len()))
-            .map(|()| changes.into_iter().map(|change| state.apply(change)).collect());
+        let before = call.dry_run.then(|| state.entries.clone());
+        let answer = state.ask(format!("apply {}", changes.len())).map(|()| {
+            changes
+                .into_iter()
+                .map(|change| Outcome { token: Some("state".to_owned()), ..state.apply(change) })
+                .collect()
+        });
+        if let Some(before) = before {
+            state.entries = before;
+        }
         Box::pin(async { answer })
     }
 

@@ -127,7 +127,7 @@ async fn who_lost_a_claim_is_told_and_writes_nothing_more() {
         // As if it had not been heard of for too long.
         let key = format!("/dns-manager/claims/{}", server.id);
         let lease = etcd.gateway().everything().await.entries[&key].lease;
-        etcd.gateway().post("/lease/revoke", &json!({"ID": lease.to_string()})).await;
+        etcd.gateway().post("lease/revoke", &json!({"ID": lease.to_string()})).await;
 
         let second = other.claim(server.id).await.unwrap().expect("it is free");
         assert_ne!(claim.fence(), second.fence());

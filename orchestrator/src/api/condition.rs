@@ -4,6 +4,7 @@ use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::error::Failure;
+use crate::registry::SetTag;
 
 /// The ETag of a revision.
 pub(super) fn tag(revision: u64) -> HeaderValue {
@@ -22,6 +23,25 @@ pub(super) fn demanded(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
                 text.escape_debug()
             ))),
         },
+    }
+}
+
+/// The ETag of a record set.
+pub(super) fn set_tag(tag: &SetTag) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{}\"", tag.as_str())).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// The tag of a record set that `If-Match` demands; none: any.
+pub(super) fn demanded_set(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    match one(headers, &IF_MATCH)? {
+        None | Some("*") => Ok(None),
+        Some(text) => {
+            let tag = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|tag| !tag.contains('"'));
+            tag.map(|tag| Some(tag.to_owned())).ok_or_else(|| {
+                let text = text.escape_debug();
+                Failure::invalid(format!("If-Match: \"{text}\" is no ETag: send one that a GET brought, or *"))
+            })
+        }
     }
 }
 

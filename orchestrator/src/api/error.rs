@@ -14,7 +14,7 @@ use crate::inventory;
 use crate::lifecycle;
 use crate::outcome::{Outcome, Reason, Status};
 use crate::reconcile;
-use crate::registry::VerifyError;
+use crate::registry::{ConditionError, VerifyError};
 use crate::server::Server;
 
 /// Everything went well.
@@ -253,6 +253,17 @@ fn status_of_code(code: &Code) -> StatusCode {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Code::Deadline => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+impl From<ConditionError> for Failure {
+    fn from(error: ConditionError) -> Self {
+        let message = error.to_string();
+        match error {
+            ConditionError::Changed { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "changed", message),
+            ConditionError::Unsupported => Self::new(StatusCode::BAD_REQUEST, "unsupported", message),
+            ConditionError::Dns(error) => error.into(),
+        }
     }
 }
 

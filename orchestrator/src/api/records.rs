@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::ETAG;
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Service;
+use super::condition;
 use super::error::{Body, ErrorBody, Failure, Success, outcomes};
 use super::page::{self, Page};
 use super::request::{self, Parameters, RawQuery};
 use crate::outcome::Outcome;
 use crate::record::{Record, RecordSet, RecordType};
-use crate::registry::{Selection, Wanted};
+use crate::registry::{Selection, SetTag, Wanted};
 use crate::repair::Problem;
 use crate::verification::Verification;
 
@@ -62,14 +66,14 @@ pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Res
     }))
 }
 
-/// One record set.
+/// One record set; its ETag names its state.
 #[utoipa::path(get, path = "/api/v1/dns/records/{name}/{type}", tag = "records", params(("name" = String, Path), ("type" = String, Path)),
     responses((status = 200, body = Body<Vec<Record>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn show(
     State(service): State<Service>,
     path: NameAndType,
     query: RawQuery,
-) -> Result<Success<Vec<Record>>, Failure> {
+) -> Result<Response, Failure> {
     let (name, kind) = request::path(path)?;
     Parameters::new(query, &[])?;
     let wanted = Wanted { name: Some(name.clone()), record_type: Some(record_type(&kind)?), ..Wanted::default() };
@@ -77,7 +81,10 @@ pub(super) async fn show(
     if records.is_empty() {
         return Err(Failure::not_found(format!("{name} has no {kind} record")));
     }
-    Ok(Success::ok(records))
+    let tag = condition::set_tag(&SetTag::of(&records));
+    let mut response = Success::ok(records).into_response();
+    response.headers_mut().insert(ETAG, tag);
+    Ok(response)
 }
 
 /// Adds values to record sets: one set, or a list of them.
@@ -106,7 +113,7 @@ pub(super) struct Exactly {
 }
 
 /// Makes our values of a record set exactly these.
-#[utoipa::path(put, path = "/api/v1/dns/records/{name}/{type}", tag = "records", request_body = Exactly, params(("name" = String, Path), ("type" = String, Path)),
+#[utoipa::path(put, path = "/api/v1/dns/records/{name}/{type}", tag = "records", request_body = Exactly, params(("name" = String, Path), ("type" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn update(
     State(service): State<Service>,
@@ -116,21 +123,37 @@ pub(super) async fn update(
 ) -> Outcomes {
     let (name, record_type) = request::path(path)?;
     Parameters::new(query, &[])?;
+    let demanded = condition::demanded_set(request.headers())?;
     let Exactly { values, ttl } = request::required_body(request).await?;
     let set = RecordSet { name, record_type, ttl, values };
     not_empty(&set, "the body")?;
-    outcomes(service.registry.update(&set).await)
+    match demanded {
+        None => outcomes(service.registry.update(&set).await),
+        Some(tag) => outcomes(service.registry.update_if(&set, |found| found.as_str() == tag).await?),
+    }
 }
 
 /// Removes values of ours: those that are named, or all.
 #[utoipa::path(delete, path = "/api/v1/dns/records/{name}/{type}", tag = "records",
-    params(("name" = String, Path), ("type" = String, Path), ("value" = Option<Vec<String>>, Query, description = "only this one; may be repeated")),
+    params(("name" = String, Path), ("type" = String, Path), ("value" = Option<Vec<String>>, Query, description = "only this one; may be repeated"), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
-pub(super) async fn unregister(State(service): State<Service>, path: NameAndType, query: RawQuery) -> Outcomes {
+pub(super) async fn unregister(
+    State(service): State<Service>,
+    path: NameAndType,
+    query: RawQuery,
+    headers: HeaderMap,
+) -> Outcomes {
     let (name, kind) = request::path(path)?;
     let values = Parameters::new(query, &["value"])?.all("value");
-    let selection = Selection { name, record_type: Some(record_type(&kind)?), values };
-    outcomes(service.registry.unregister(&selection).await)
+    let record_type = record_type(&kind)?;
+    let selection = Selection { name, record_type: Some(record_type), values };
+    match condition::demanded_set(&headers)? {
+        None => outcomes(service.registry.unregister(&selection).await),
+        Some(tag) => {
+            let fits = |found: &SetTag| found.as_str() == tag;
+            outcomes(service.registry.unregister_if(&selection, record_type, fits).await?)
+        }
+    }
 }
 
 /// What is to be verified.

@@ -419,6 +419,27 @@ async fn a_change_can_be_made_to_depend_on_what_was_read() {
 }
 
 #[tokio::test]
+async fn a_record_set_can_be_changed_only_as_it_was_read() {
+    let api = Api::start(FakeDns::default()).await;
+    let body = r#"{"name": "web.example.com", "record_type": "A", "values": ["192.0.2.1"]}"#;
+    assert_eq!(api.send("POST", "/api/v1/dns/records", Some(body)).await.0, 200);
+    let client = Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/api/v1/dns/records/web.example.com/A", api.base);
+    let tag = client.get(&url).send().await.unwrap().headers()["etag"].clone();
+    let put = async |tag: &reqwest::header::HeaderValue, value: &str| {
+        let body = json!({"values": [value]});
+        client.put(&url).header("if-match", tag).json(&body).send().await.unwrap().status().as_u16()
+    };
+
+    assert_eq!(put(&tag, "192.0.2.2").await, 200);
+    assert_eq!(put(&tag, "192.0.2.3").await, 412, "it is another set by now");
+    let stale = client.delete(&url).header("if-match", &tag).send().await.unwrap();
+    let stale: Value = stale.json().await.unwrap();
+    assert_eq!(stale["error"]["code"], "changed", "{stale}");
+    assert!(api.dns.stored()[0].contains("192.0.2.2"));
+}
+
+#[tokio::test]
 async fn a_request_with_a_key_is_carried_out_once() {
     let api = Api::start(FakeDns::default()).await;
     let client = Client::builder().no_proxy().build().unwrap();

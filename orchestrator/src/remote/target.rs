@@ -71,7 +71,7 @@ impl Remote {
     ///
     /// Nobody answers there, or somebody else.
     pub async fn connect(target: &Target) -> Result<(Self, Option<String>), ConnectError> {
-        let away = |source| ConnectError::Away { url: target.base.clone(), source };
+        let away = |source| ConnectError::Away { url: target.base.to_string(), source };
         let mut headers = HeaderMap::new();
         if let Some(token) = &target.token {
             headers.insert(AUTHORIZATION, token.clone());
@@ -132,7 +132,7 @@ pub enum ConnectError {
     #[error("nobody answers at {url}: start `dns-manager serve` there, or correct --server or $DNS_MANAGER_SERVER")]
     Away {
         /// Where.
-        url: Url,
+        url: String,
         /// Why.
         source: reqwest::Error,
     },
