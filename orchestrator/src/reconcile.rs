@@ -1,6 +1,6 @@
 //! What the inventory says should be registered, against what is.
 //!
-//! A pass compares ([`drift`]) and then mends what is ours: records of a server that are missing come back through the
+//! A pass compares (`drift`) and then mends what is ours: records of a server that are missing come back through the
 //! server's own workflow, records of servers that are gone are removed, under the guard against deleting much. What somebody
 //! changed by hand is reported and, where the operator wants that, put back. What is not ours is reported and never touched.
 

@@ -38,7 +38,10 @@ pub(super) struct Readiness {
 
 /// What the last look found, so that however many ask, one looks at a time and none more often than each second.
 #[derive(Clone, Debug, Default)]
-pub struct LastLook(Arc<Mutex<Option<(Instant, Result<(), String>)>>>);
+pub struct LastLook(Arc<Mutex<Option<Look>>>);
+
+/// When somebody looked, and why it was not ready.
+type Look = (Instant, Result<(), String>);
 
 impl LastLook {
     async fn fresh(&self, look: impl Future<Output = Result<(), String>>) -> Result<(), String> {
