@@ -28,6 +28,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::{Config, LogFormat};
 use crate::environment::Environment;
 use crate::remote::{ConnectError, Remote, Target};
+use crate::telemetry::Telemetry;
 use output::{Console, Form};
 
 /// Overrides what is logged, in the form of `RUST_LOG`.
@@ -249,18 +250,23 @@ pub fn parse(
 /// Sends log lines to standard error. A command's are as `DNS_MANAGER_LOG` says, else warnings; a service's are as the table
 /// `orchestrator.log` says, whose filter the variable overrides.
 ///
+/// A service also sends its spans to a collector, as `orchestrator.telemetry` says; what is returned ends that.
+///
 /// # Errors
 ///
-/// The variable's value is no filter.
-pub fn log(environment: &Environment, cli: &Cli) -> anyhow::Result<()> {
+/// The variable's value is no filter, or the export cannot be started.
+pub fn log(environment: &Environment, cli: &Cli) -> anyhow::Result<Option<Telemetry>> {
     // A configuration that cannot be loaded is reported by the command itself.
     let config = if cli.is_service() { Config::load(cli.config.as_deref(), environment).ok() } else { None };
     let (filter, format) = config.as_ref().map_or(("warn", LogFormat::Text), |c| (&*c.log.filter, c.log.format));
     let filter = environment.variable(LOG_VARIABLE).unwrap_or(filter);
     let filter = EnvFilter::try_new(filter).with_context(|| format!("{LOG_VARIABLE}: \"{filter}\" is not a filter"))?;
-    crate::log::subscriber(filter, format, std::io::stderr)
+    let endpoint = config.as_ref().and_then(|config| config.otlp_endpoint.as_ref());
+    let telemetry = endpoint.map(|endpoint| Telemetry::start(endpoint)).transpose()?;
+    crate::log::subscriber(filter, format, std::io::stderr, telemetry.as_ref())
         .try_init()
-        .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+        .map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
+    Ok(telemetry)
 }
 
 impl Cli {

@@ -77,6 +77,8 @@ pub struct Config {
     pub limits: Limits,
     /// The table `orchestrator.log`.
     pub log: Log,
+    /// Where the collector is that traces are sent to; none: nowhere.
+    pub otlp_endpoint: Option<String>,
     /// What works, but not as it was written.
     pub warnings: Vec<String>,
     shown: Vec<Shown>,
@@ -193,6 +195,7 @@ impl Reader<'_> {
         let limits = self.limits();
         self.protected(listen, access.as_ref(), own_tls.is_some());
         let log = self.log();
+        let otlp_endpoint = self.take(&key::OTLP_ENDPOINT, log::otlp_endpoint);
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
         warnings.extend(access::in_clear(credentials.as_ref(), &backend));
@@ -260,6 +263,7 @@ impl Reader<'_> {
                 tls: own_tls,
                 limits,
                 log,
+                otlp_endpoint,
                 warnings,
                 shown: self.shown,
             }),

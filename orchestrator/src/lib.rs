@@ -37,6 +37,7 @@ pub mod remote;
 pub mod repair;
 pub mod serve;
 pub mod server;
+pub mod telemetry;
 pub mod timestamp;
 pub mod token;
 pub mod verification;

@@ -1,21 +1,31 @@
 //! Log lines: where they go, and in which form.
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 use crate::config::LogFormat;
+use crate::telemetry::Telemetry;
 
-/// What writes lines of this form to `writer`, each with the spans that it belongs to: its request, or its server and step.
-pub(crate) fn subscriber<W>(filter: EnvFilter, format: LogFormat, writer: W) -> Box<dyn Subscriber + Send + Sync>
+/// What writes lines of this form to `writer`, each with the spans that it belongs to: its request, or its server and step; and
+/// sends these spans to a collector, if there is one.
+pub(crate) fn subscriber<W>(
+    filter: EnvFilter,
+    format: LogFormat,
+    writer: W,
+    telemetry: Option<&Telemetry>,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-    match format {
-        LogFormat::Text => Box::new(lines.finish()),
-        LogFormat::Json => Box::new(lines.json().with_current_span(false).finish()),
-    }
+    let lines = tracing_subscriber::fmt::layer::<Registry>().with_writer(writer).with_ansi(false);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().with_current_span(false).boxed(),
+    };
+    let spans = telemetry.map(|telemetry| tracing_opentelemetry::layer().with_tracer(telemetry.tracer()));
+    Box::new(Registry::default().with(lines).with(spans).with(filter))
 }
 
 #[cfg(test)]
@@ -41,7 +51,7 @@ mod tests {
     fn logged(format: LogFormat) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber(EnvFilter::new("info"), format, move || writer.clone());
+        let subscriber = subscriber(EnvFilter::new("info"), format, move || writer.clone(), None);
         tracing::subscriber::with_default(subscriber, || {
             let _workflow = tracing::info_span!("workflow", hostname = "web-01.example.com").entered();
             let _step = tracing::info_span!("step", step = "verify").entered();

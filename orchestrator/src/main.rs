@@ -18,9 +18,15 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let started = cli::log(&environment, &cli)
-        .and_then(|()| Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?));
+        .and_then(|telemetry| Ok((tokio::runtime::Builder::new_multi_thread().enable_all().build()?, telemetry)));
     match started {
-        Ok(runtime) => runtime.block_on(cli.run(&environment, &mut stdout, &mut stderr)).into(),
+        Ok((runtime, telemetry)) => {
+            let exit = runtime.block_on(cli.run(&environment, &mut stdout, &mut stderr));
+            if let Some(telemetry) = telemetry {
+                telemetry.end();
+            }
+            exit.into()
+        }
         Err(error) => {
             // Nobody is left to tell if standard error is closed.
             let _ = writeln!(stderr, "error: {error:#}");

@@ -23,4 +23,5 @@ mod inventory;
 mod production;
 mod providers;
 mod sandbox;
+mod telemetry;
 mod test_dns_integration;

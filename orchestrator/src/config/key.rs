@@ -93,6 +93,7 @@ pub(super) const BURST: Key =
 pub(super) const REQUEST_TIMEOUT: Key = text("orchestrator.limits.request_timeout", Fallback::Text("60s"));
 pub(super) const BODY_TIMEOUT: Key = text("orchestrator.limits.body_timeout", Fallback::Text("30s"));
 pub(super) const LOG_FORMAT: Key = text("orchestrator.log.format", Fallback::Text("text"));
+pub(super) const OTLP_ENDPOINT: Key = text("orchestrator.telemetry.otlp_endpoint", Fallback::Absent);
 pub(super) const LOG_FILTER: Key = text("orchestrator.log.filter", Fallback::Text("info,hickory_server=warn"));
 
 /// Every key, in the order in which people are shown them.
@@ -146,6 +147,7 @@ pub(super) const KEYS: &[&Key] = &[
     &BODY_TIMEOUT,
     &LOG_FORMAT,
     &LOG_FILTER,
+    &OTLP_ENDPOINT,
 ];
 
 /// The tables that hold them.
@@ -164,6 +166,7 @@ const TABLES: &[&str] = &[
     "orchestrator.tls",
     "orchestrator.limits",
     "orchestrator.log",
+    "orchestrator.telemetry",
 ];
 
 /// The table whose keys are free: each is handed to the plugin as it is.

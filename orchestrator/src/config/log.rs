@@ -32,6 +32,16 @@ impl Reader<'_> {
     }
 }
 
+/// The base URL of a collector. Its receiver for OTLP over HTTP is on this machine or in this network, so that http is enough.
+pub(super) fn otlp_endpoint(value: &Value) -> Result<String, String> {
+    let text = parse::text(value)?;
+    let url = reqwest::Url::parse(&text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    match url {
+        Some(_) => Ok(text),
+        None => Err(format!("\"{text}\" is not the http URL of a collector: write \"http://localhost:4318\", say")),
+    }
+}
+
 fn format(value: &Value) -> Result<Format, String> {
     match &*parse::text(value)? {
         "text" => Ok(Format::Text),
@@ -58,6 +68,8 @@ mod tests {
         assert_eq!(format(&text("json")), Ok(Format::Json));
         assert_eq!(format(&text("text")), Ok(Format::Text));
         assert_eq!(format(&text("xml")), Err("\"xml\" is no format: write \"text\" or \"json\"".to_owned()));
+        assert_eq!(otlp_endpoint(&text("http://localhost:4318")), Ok("http://localhost:4318".to_owned()));
+        assert!(otlp_endpoint(&text("localhost:4318")).is_err() && otlp_endpoint(&text("https://a:4318")).is_err());
         assert_eq!(filter(&text("info,hyper=warn")), Ok("info,hyper=warn".to_owned()));
         let why = filter(&text("info,hyper=loud")).unwrap_err();
         assert!(why.starts_with("\"info,hyper=loud\" is not a filter"), "{why}");

@@ -1,0 +1,74 @@
+//! Traces reach a collector, and one that is away is in nobody's way.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use dns_manager_tests::{cli::Installation, etcd::free_address, wait};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+fn installation(collector: &str) -> Installation {
+    Installation::new(&format!(
+        "[orchestrator.embedded]\ndns_listen = \"{}\"\n[orchestrator.telemetry]\notlp_endpoint = \"{collector}\"\n",
+        free_address()
+    ))
+}
+
+/// A collector that keeps what comes, whatever it is.
+async fn collector() -> (String, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let kept = Arc::clone(&kept);
+            tokio::spawn(async move {
+                let mut octets = [0; 16 * 1024];
+                while let Ok(length) = connection.read(&mut octets).await {
+                    if length == 0 {
+                        break;
+                    }
+                    kept.lock().unwrap().extend_from_slice(&octets[..length]);
+                    let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                }
+            });
+        }
+    });
+    (url, seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_steps_of_a_workflow_reach_a_collector() {
+    let (url, seen) = collector().await;
+    let serving = installation(&url);
+    let service = serving.serve().await;
+    let body = json!({"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]});
+    let (status, answer) = service.call("POST", "/api/v1/servers?wait=30s", Some(body)).await;
+    assert_eq!(status, 200, "{answer}");
+
+    wait::until("the spans come", Duration::from_secs(30), async || {
+        let seen = String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
+        let is_there = |word: &str| seen.contains(word);
+        (is_there("POST /v1/traces") && is_there("dns-manager") && is_there("step") && is_there("web-01.example.com"))
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_is_in_nobodys_way() {
+    let serving = installation("http://127.0.0.1:1");
+    let service = serving.serve().await;
+    for number in 0..20 {
+        let (status, answer) = service.call("GET", "/api/v1/servers", None).await;
+        assert_eq!(status, 200, "{number}: {answer}");
+    }
+    let lines = service.output().lines().count();
+    assert!(lines < 10, "{}", service.output());
+}
