@@ -4,6 +4,7 @@
 //! orchestrator can do: read the configuration, ask each name server over each transport, and send a record the whole way,
 //! through the component into the backend and back out of the name servers (`probe`).
 
+mod inventory;
 mod probe;
 
 use std::collections::BTreeSet;
@@ -163,6 +164,7 @@ impl Examination<'_> {
     async fn look(&mut self) -> Option<Way> {
         let way = self.check_backend().await;
         self.check_name_servers().await;
+        self.check_inventory().await;
         way
     }
 

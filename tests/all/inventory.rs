@@ -9,7 +9,12 @@ use dns_manager_orchestrator::{
     },
     server::{Server, State},
 };
-use dns_manager_tests::{etcd::Etcd as EtcdProcess, site::installed, wait};
+use dns_manager_tests::{
+    cli::Installation,
+    etcd::{Etcd as EtcdProcess, Release},
+    site::{Site, installed},
+    wait,
+};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -152,4 +157,27 @@ async fn an_etcd_that_is_not_there_is_told_in_time() {
         Access { urls: vec!["http://127.0.0.1:1".to_owned()], path: "/dns-manager".to_owned(), ..Access::default() };
     let opened = tokio::time::timeout(PATIENCE, Etcd::connect(&access)).await.expect("it does not hang");
     assert_eq!(opened.err().unwrap().to_string(), "the inventory cannot be opened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_reads_and_writes_it() {
+    let site = Site::start(Release::Current, &["example.com"]).await;
+    let doctor = async |urls: &str| {
+        let installation = Installation::new(&format!(
+            "[orchestrator.dns]\ncoredns_url = \"{}\"\nnameservers = [\"{}\"]\nzones = [\"example.com\"]\n\
+             [orchestrator.inventory]\nkind = \"etcd\"\n{urls}",
+            site.etcd.url(),
+            site.coredns.address(),
+        ));
+        let checks = installation.run(&["doctor", "--output", "json"]).await.json();
+        let checks = checks.as_array().unwrap().clone();
+        checks.into_iter().find(|check| check["id"] == "inventory").expect("it is looked at")
+    };
+
+    let well = doctor("").await;
+    assert_eq!((&well["level"], &well["remedy"]), (&json!("ok"), &json!("")), "{well}");
+    let away = doctor("urls = [\"http://127.0.0.1:1\"]\n").await;
+    assert_eq!(away["level"], "fail", "{away}");
+    assert!(away["remedy"].as_str().unwrap().contains("orchestrator.inventory"), "{away}");
+    assert!(site.gateway().tree("/dns-manager/").await.is_empty(), "nothing is left");
 }
