@@ -181,3 +181,61 @@ async fn doctor_reads_and_writes_it() {
     assert!(away["remedy"].as_str().unwrap().contains("orchestrator.inventory"), "{away}");
     assert!(site.gateway().tree("/dns-manager/").await.is_empty(), "nothing is left");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orchestrator_that_was_paused_for_long_writes_nothing_more() {
+    let site = Site::start(Release::Current, &["example.com"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("provider");
+    // Its creation lasts until somebody says that it may end.
+    let script = "#!/bin/sh\nfor verb; do :; done\nrequest=$(cat)\ncd FOLDER\necho \"$verb\" >> calls\ncase $verb in\n\
+                  create) while [ ! -e go ]; do sleep 0.1; done; touch there ;;\n\
+                  status) if [ -e there ]; then echo '{\"status\": \"ready\", \"addresses\": [\"10.0.0.1\"]}'; \
+                  else echo '{\"status\": \"absent\"}'; fi ;;\nesac\n";
+    std::fs::write(&program, script.replace("FOLDER", &format!("'{}'", folder.path().display()))).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let installation = || {
+        Installation::new(&format!(
+            "[orchestrator.dns]\ncoredns_url = \"{}\"\nnameservers = [\"{}\"]\nzones = [\"example.com\"]\n\
+             [orchestrator.inventory]\nkind = \"etcd\"\n[orchestrator.provider]\nkind = \"exec\"\nprogram = \"{}\"\n",
+            site.etcd.url(),
+            site.coredns.address(),
+            program.display(),
+        ))
+    };
+    let (first, second) = (installation(), installation());
+    let paused = first.serve().await;
+    let (status, answer) =
+        paused.call("POST", "/api/v1/servers", Some(json!({"hostname": "web-01.example.com"}))).await;
+    assert_eq!(status, 202, "{answer}");
+    let calls = || std::fs::read_to_string(folder.path().join("calls")).unwrap_or_default();
+    wait::until("the creation has begun", PATIENCE, async || calls().contains("create").then_some(())).await;
+    paused.signal("STOP");
+
+    // Its lease runs out, and the other takes over: it asks, is told that there is nothing yet, and creates.
+    let other = second.serve().await;
+    wait::until("the other has taken over", PATIENCE * 2, async || {
+        (calls().matches("create").count() == 2).then_some(())
+    })
+    .await;
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    let path = "/api/v1/servers/web-01.example.com";
+    let ready = wait::until("the server is ready", PATIENCE, async || {
+        let (_, answer) = other.call("GET", path, None).await;
+        (answer["data"]["state"] == "ready").then(|| answer["data"].clone())
+    })
+    .await;
+    let before = site.gateway().tree("/dns-manager/servers/").await;
+
+    paused.signal("CONT");
+    wait::until("it knows", PATIENCE, async || paused.output().contains("left to others").then_some(())).await;
+    wait::until("it serves again", PATIENCE, async || {
+        let (status, answer) = paused.call("GET", path, None).await;
+        (status == 200 && answer["data"] == ready).then_some(())
+    })
+    .await;
+    let after = site.gateway().tree("/dns-manager/servers/").await;
+    assert_eq!(after.entries, before.entries, "it wrote nothing");
+    let answer = site.coredns.ask("web-01.example.com", "A").await;
+    assert_eq!(answer.answers, ["web-01.example.com. 300 A 10.0.0.1"]);
+}

@@ -206,6 +206,11 @@ impl Serving {
         answer.status().as_u16()
     }
 
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// What it printed.
     pub fn output(&self) -> String {
         self.process.output()

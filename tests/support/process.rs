@@ -47,6 +47,12 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent to {}", self.name);
+    }
+
     /// Ends it at once, as a power failure would.
     pub fn kill(&mut self) {
         // It may have ended by itself; then there is nothing to do.

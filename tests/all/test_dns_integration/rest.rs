@@ -1,9 +1,12 @@
 //! The REST API of `dns-manager serve`, envelope and all.
 
+use std::time::Duration;
+
 use dns_manager_tests::{
     cli::Installation,
     etcd::free_address,
     site::{Site, on_every_etcd},
+    wait,
 };
 use serde_json::{Value, json};
 
@@ -166,7 +169,11 @@ async fn health_is_about_the_process_and_readiness_about_the_backend() {
         site.etcd.stop();
 
         assert_eq!(serving.status("/healthz").await, 200);
-        assert_eq!(serving.status("/readyz").await, 503);
+        // It is looked at once a second.
+        wait::until("it is not ready", Duration::from_secs(15), async || {
+            (serving.status("/readyz").await == 503).then_some(())
+        })
+        .await;
     })
     .await;
 }
