@@ -211,12 +211,11 @@ impl Found {
     /// Names where a record is missing and another value of the type stands that nobody's id is on: the value of a key of
     /// ours may have been changed by hand, which makes it a record of no server.
     fn damaged(&self) -> BTreeSet<String> {
-        let is_stray = |missing: &Drift, entry: &Entry| {
-            let is_there = entry.mine && entry.resource.is_none() && value::name_text(&entry.name) == missing.name;
-            is_there && value::type_of(&entry.data).to_string() == missing.record_type
-        };
+        let type_text = |entry: &Entry| value::type_of(&entry.data).to_string();
+        let strays = self.page.entries.iter().filter(|entry| entry.mine && entry.resource.is_none());
+        let strays: BTreeSet<_> = strays.map(|entry| (value::name_text(&entry.name), type_text(entry))).collect();
         let missing = self.drift.iter().filter(|drift| drift.kind == Kind::Missing);
-        let damaged = missing.filter(|drift| self.page.entries.iter().any(|entry| is_stray(drift, entry)));
+        let damaged = missing.filter(|drift| strays.contains(&(drift.name.clone(), drift.record_type.clone())));
         damaged.map(|drift| drift.name.clone()).collect()
     }
 

@@ -65,7 +65,7 @@ impl Shared {
     }
 
     async fn send(&self, batch: Vec<Waiting>) {
-        // Nobody waits longer than he wanted.
+        // What the most impatient one wanted; the time in the queue comes on top.
         let budget = batch.iter().map(|waiting| waiting.call.budget).min().unwrap_or_default();
         let request_id = batch.first().map(|waiting| waiting.call.request_id.clone()).unwrap_or_default();
         let changes = batch.iter().flat_map(|waiting| waiting.changes.clone()).collect();
