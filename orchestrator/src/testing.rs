@@ -33,6 +33,8 @@ struct FakeState {
     conflict: Option<String>,
     /// Every call ends so.
     unavailable: bool,
+    /// Every call panics.
+    broken: bool,
     verdict: Option<Verdict>,
     checks: Vec<Check>,
 }
@@ -68,6 +70,11 @@ impl FakeDns {
         self.lock().unavailable = unavailable;
     }
 
+    /// From now on every call panics, or none.
+    pub(crate) fn set_broken(&self, broken: bool) {
+        self.lock().broken = broken;
+    }
+
     /// The calls so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.lock().asked.clone()
@@ -94,6 +101,7 @@ impl FakeDns {
 impl FakeState {
     fn ask(&mut self, what: String) -> Result<(), Error> {
         self.asked.push(what);
+        assert!(!self.broken, "this call breaks down, as it was told");
         if self.unavailable {
             return Err(Error::Refused(Reason::new(Code::Unavailable, "http://localhost:2379 is not reached")));
         }

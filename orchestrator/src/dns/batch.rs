@@ -60,7 +60,11 @@ impl Shared {
             if batch.is_empty() {
                 return;
             }
-            self.send(batch).await;
+            // In a task of its own: should it break down, those who wait are still sent.
+            let this = Arc::clone(&self);
+            if let Err(broken) = tokio::spawn(async move { this.send(batch).await }).await {
+                tracing::error!("a call broke off: {broken}");
+            }
         }
     }
 
@@ -212,6 +216,18 @@ mod tests {
 
         assert!(first.is_ok() && second.is_ok() && third.is_ok());
         assert_eq!(fake.asked(), ["apply 1", "apply 1", "apply 1"]);
+    }
+
+    #[tokio::test]
+    async fn after_a_call_that_breaks_down_the_next_one_works() {
+        let fake = Arc::new(FakeDns::default());
+        let dns = Batching::new(fake.clone());
+        fake.set_broken(true);
+        let broken = dns.apply(vec![add("a.example.com", 1)], Call::default()).await;
+        assert!(matches!(broken, Err(Error::Internal(_))), "{broken:?}");
+
+        fake.set_broken(false);
+        assert!(dns.apply(vec![add("b.example.com", 1)], Call::default()).await.is_ok());
     }
 
     #[tokio::test]
