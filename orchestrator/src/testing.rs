@@ -35,6 +35,7 @@ struct FakeState {
     unavailable: bool,
     /// Every call panics.
     broken: bool,
+    delay: Duration,
     verdict: Option<Verdict>,
     checks: Vec<Check>,
 }
@@ -78,6 +79,11 @@ impl FakeDns {
     /// From now on every call panics, or none.
     pub(crate) fn set_broken(&self, broken: bool) {
         self.lock().broken = broken;
+    }
+
+    /// How long each change takes from now on.
+    pub(crate) fn set_delay(&self, delay: Duration) {
+        self.lock().delay = delay;
     }
 
     /// The calls so far.
@@ -173,7 +179,13 @@ impl Dns for FakeDns {
         if let Some(before) = before {
             state.entries = before;
         }
-        Box::pin(async { answer })
+        let delay = state.delay;
+        Box::pin(async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            answer
+        })
     }
 
     fn list(&self, filter: Filter, _: Call) -> BoxFuture<'_, Result<Page, Error>> {

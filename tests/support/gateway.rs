@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+use crate::http;
+
 /// A raw client; what goes wrong panics.
 #[derive(Clone, Debug)]
 pub struct Gateway {
@@ -72,11 +74,8 @@ impl Tree {
 impl Gateway {
     /// A client of the gateway at `base`, `http://host:port`.
     pub fn new(base: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(30))
-            .build()
-            .expect("an HTTP client without TLS can be made");
+        let http =
+            http::builder().timeout(Duration::from_secs(30)).build().expect("an HTTP client without TLS can be made");
         Self { base: base.to_owned(), http, token: None }
     }
 
