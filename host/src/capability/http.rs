@@ -64,6 +64,7 @@ use crate::{
         tls::{Secured, TlsFault},
     },
     state::Shared,
+    watch::Tally,
 };
 
 /// Answers HTTP requests in the process, in place of a server.
@@ -142,6 +143,11 @@ impl Sender {
             request_bytes: limits.request_bytes,
             response_bytes: limits.response_bytes,
         }
+    }
+
+    /// How many more connections there can be.
+    pub(crate) fn free_connections(&self) -> usize {
+        self.dial.free()
     }
 
     async fn send(
@@ -508,6 +514,7 @@ pub(crate) struct Hooks {
     requests_left: usize,
     bytes_left: Arc<AtomicUsize>,
     lines: Shared<Lines>,
+    tally: Shared<Tally>,
 }
 
 impl Hooks {
@@ -516,17 +523,19 @@ impl Hooks {
         requests: usize,
         bytes_left: Arc<AtomicUsize>,
         lines: Shared<Lines>,
+        tally: Shared<Tally>,
     ) -> Self {
-        Self { sender, requests_left: requests, bytes_left, lines }
+        Self { sender, requests_left: requests, bytes_left, lines, tally }
     }
 
     /// The plugin learns only that it is denied; the operator, what to change.
     fn admit(&mut self, request: &Request<WasiBody>) -> Result<Arc<Endpoint>, String> {
         let Some(left) = self.requests_left.checked_sub(1) else {
+            self.tally.lock().denials.limits += 1;
             return Err("HTTP request denied: the limit `http_requests_per_call` is reached".to_owned());
         };
         self.requests_left = left;
-        self.sender.policy.decide(request.method(), request.uri()).map_err(|denial| match denial {
+        let decided = self.sender.policy.decide(request.method(), request.uri()).map_err(|denial| match denial {
             Denial::Malformed => "HTTP request denied: its target is malformed or not http".to_owned(),
             Denial::NotGranted(authority) => {
                 format!(
@@ -537,7 +546,13 @@ impl Hooks {
             Denial::Rule => {
                 format!("HTTP request denied: the backend's rule forbids {} {}", request.method(), request.uri().path())
             }
-        })
+        });
+        let mut tally = self.tally.lock();
+        match &decided {
+            Ok(_) => tally.http_requests += 1,
+            Err(_) => tally.denials.http += 1,
+        }
+        decided
     }
 }
 
@@ -570,8 +585,38 @@ impl WasiHttpHooks for Hooks {
                 return Box::new(async { Err(HttpError::HttpRequestDenied) });
             }
         };
-        let (sender, call) = (self.sender.clone(), self.bytes_left.clone());
-        Box::new(async move { sender.send(request, &endpoint, options.unwrap_or_default(), call).await })
+        let (sender, call, tally) = (self.sender.clone(), self.bytes_left.clone(), self.tally.clone());
+        Box::new(async move {
+            let sent = sender.send(request, &endpoint, options.unwrap_or_default(), call).await;
+            counted(sent, tally)
+        })
+    }
+}
+
+/// Counts what became of a request: answered, unless its body breaks off later.
+fn counted(sent: Sent, tally: Shared<Tally>) -> Sent {
+    let (response, connecting) = sent.inspect_err(|error| count_denial(error, &tally))?;
+    let answered = u64::from(!response.status().is_server_error());
+    tally.lock().http_answered += answered;
+    let response = response.map(|body| {
+        let body = body.map_err(move |error| {
+            count_denial(&error, &tally);
+            let mut tally = tally.lock();
+            tally.http_answered = tally.http_answered.saturating_sub(answered);
+            error
+        });
+        body.boxed_unsync()
+    });
+    Ok((response, connecting))
+}
+
+/// Counts a request that failed because it, or its response, is not allowed.
+fn count_denial(error: &HttpError, tally: &Shared<Tally>) {
+    let mut tally = tally.lock();
+    match error {
+        HttpError::HttpRequestDenied | HttpError::DestinationIpProhibited => tally.denials.http += 1,
+        HttpError::HttpRequestBodySize(_) | HttpError::HttpResponseBodySize(_) => tally.denials.limits += 1,
+        _ => {}
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse
         // The rest is worth telling; `/readyz` tells of this.
         Err(error) => tracing::warn!("the servers are not counted: {}", crate::error_chain(&error)),
     }
+    if let Some(usage) = service.dns.usage() {
+        service.lifecycle.metrics().usage(usage);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.lifecycle.metrics().render())
 }
 
