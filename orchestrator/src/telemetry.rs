@@ -8,10 +8,12 @@ use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
 use opentelemetry_http::HeaderExtractor;
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+
+use crate::client;
 
 const TRACE_PARENT: &str = "traceparent";
 const SERVICE: &str = "dns-manager";
@@ -31,8 +33,10 @@ impl Telemetry {
     ///
     /// The exporter cannot be made.
     pub fn start(endpoint: &str) -> anyhow::Result<Self> {
+        let http = client::plain_blocking().map_err(anyhow::Error::msg)?.timeout(EXPORT_WITHIN).build()?;
         let exporter = SpanExporter::builder()
             .with_http()
+            .with_http_client(http)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
             .with_timeout(EXPORT_WITHIN)

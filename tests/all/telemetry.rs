@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use dns_manager_tests::{cli::Installation, etcd::free_address, wait};
+use dns_manager_tests::{cli::Installation, etcd::free_address, http, wait};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -68,7 +68,7 @@ async fn a_request_goes_on_with_the_trace_of_its_caller() {
     let service = serving.serve().await;
     let (trace, span) = ([0x4b; 16], [0xa7; 8]);
     let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http::client();
     let ask = async |traceparent: String| {
         let request = client.get(format!("{}/healthz", service.url())).header("traceparent", traceparent);
         assert_eq!(request.send().await.unwrap().status(), 200);

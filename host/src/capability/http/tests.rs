@@ -1,21 +1,23 @@
 //! Requests against servers on loopback: what they get, and what the plugin
 //! is told when they misbehave.
 
-use std::{net::SocketAddr, sync::Mutex};
+use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
+use http::HeaderValue;
 use http_body::Body as _;
-use http_body_util::{Empty, StreamBody};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use super::*;
+use super::{sender::SILENCE, *};
 use crate::{
-    Denials,
+    Denials, Limits,
     capability::{
         dial::System,
-        policy::{Authority, anywhere},
+        login::Login,
+        policy::{Authority, Policy, Route, anywhere},
     },
 };
 
