@@ -284,7 +284,7 @@ async fn what_was_compacted_before_the_watch_told_of_it_is_not_missed() {
         service.signal("CONT");
 
         wait::until(&format!("the watch begins anew: {}", service.output()), PATIENCE * 2, async || {
-            service.output().contains("the watch of the inventory has ended; it begins anew").then_some(())
+            service.output().contains("was compacted before it was told").then_some(())
         })
         .await;
         wait::until("the server is seen to", PATIENCE, async || {

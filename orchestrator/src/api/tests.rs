@@ -4,7 +4,7 @@ mod protocol;
 
 use std::time::Duration;
 
-use dns_manager_host::contract::{Check, Level};
+use dns_manager_host::contract::{Check, Level, Verdict};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -376,6 +376,22 @@ async fn a_pass_tells_what_is_not_as_it_should_be_and_mends_it() {
     assert_eq!((status, &done["data"]["drift"][0]["treatment"]), (200, &json!("registering")), "{done}");
     let (status, refused) = api.send("POST", "/api/v1/reconcile", Some(r#"{"max_deletes": "many"}"#)).await;
     assert_eq!((status, &refused["error"]["code"]), (400, &json!("invalid")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_verification_that_succeeds_is_on_its_server() {
+    let api = Api::start(FakeDns::default().verdict(Verdict::NotFound)).await;
+    let body = r#"{"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]}"#;
+    let (_, created) = api.send("POST", "/api/v1/servers?wait=10s", Some(body)).await;
+    assert_eq!(created["data"]["dns"]["verified"], json!(false), "{created}");
+    let verify = async || api.send("POST", "/api/v1/dns/records/web-01.example.com/verify", None).await;
+    let verified = async || api.get("/api/v1/servers/web-01.example.com").await.1["data"]["dns"]["verified"].clone();
+
+    assert_eq!(verify().await.0, 200);
+    assert_eq!(verified().await, json!(false));
+    api.dns.set_verdict(Verdict::Verified);
+    assert_eq!(verify().await.0, 200);
+    assert_eq!(verified().await, json!(true));
 }
 
 #[tokio::test]

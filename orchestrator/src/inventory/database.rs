@@ -246,7 +246,10 @@ impl Inventory for Database {
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
-        self.read(|transaction| Ok(transaction.open_table(SERVERS)?.first()?.map(drop).unwrap_or_default()))
+        self.read(|transaction| {
+            transaction.open_table(SERVERS)?.first()?;
+            Ok(())
+        })
     }
 
     fn changes(&self) -> Changes {
