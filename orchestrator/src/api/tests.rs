@@ -421,16 +421,15 @@ async fn metrics_tell_what_was_done_and_no_names() {
         "dns_manager_dns_outcomes_total{action=\"add\",record_type=\"A\",outcome=\"created\"} 1",
         "dns_manager_verification_duration_seconds_count{outcome=\"verified\"} 1",
         "dns_manager_time_to_resolvable_seconds_count 1",
-        "dns_manager_component_calls_total{export=\"apply\",outcome=\"ok\"} 1",
-        "dns_manager_component_calls_total{export=\"list\",outcome=\"refused\"} 1",
-        "dns_manager_component_call_duration_seconds_count{export=\"apply\"} 1",
+        "dns_manager_component_places 16",
+        "dns_manager_component_places_in_use 0",
         "dns_manager_build_info{version=",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }
     let described = text.lines().filter(|line| line.starts_with("# HELP dns_manager_")).count();
     assert_eq!(described, text.lines().filter(|line| line.starts_with("# TYPE dns_manager_")).count(), "{text}");
-    assert_eq!(described, 11, "{text}");
+    assert_eq!(described, 13, "{text}");
     assert!(!text.contains("web-01") && !text.contains("at-all"), "{text}");
 }
 
