@@ -156,6 +156,19 @@ pub(super) async fn unregister(
     }
 }
 
+/// Removes all values of ours at a name.
+#[utoipa::path(delete, path = "/api/v1/dns/records/{name}", tag = "records", params(("name" = String, Path)),
+    responses((status = 200, body = Body<Vec<Outcome>>), Errors))]
+pub(super) async fn unregister_all(
+    State(service): State<Service>,
+    path: Result<Path<String>, PathRejection>,
+    query: RawQuery,
+) -> Outcomes {
+    let name = request::path(path)?;
+    Parameters::new(query, &[])?;
+    outcomes(service.registry.unregister(&Selection { name, record_type: None, values: Vec::new() }).await)
+}
+
 /// What is to be verified.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
