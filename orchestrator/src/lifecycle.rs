@@ -7,6 +7,8 @@
 //!
 //! What somebody wants of a server (`wanted`) may be written by anybody at any time, and takes effect between steps.
 
+mod agenda;
+mod confirm;
 mod create;
 mod delete;
 mod keeper;
@@ -26,7 +28,7 @@ pub use workflow::Workflow;
 
 use crate::config::Config;
 use crate::dns::Dns;
-use crate::inventory::{self, Inventory, Renamed, Stored, Written};
+use crate::inventory::{self, Changes, Inventory, Renamed, Stored, Written};
 use crate::metrics::Metrics;
 use crate::name::{HostName, Name, NameError};
 use crate::provider::{self, Provider};
@@ -46,6 +48,8 @@ struct Parts {
     metrics: Metrics,
     /// How many claims this process is working under.
     at_work: watch::Sender<usize>,
+    /// Why what there is to do is not known.
+    trouble: watch::Sender<Option<String>>,
 }
 
 /// What the operator decided about servers.
@@ -114,7 +118,8 @@ impl Lifecycle {
         policy: Policy,
         metrics: Metrics,
     ) -> Self {
-        Self(Arc::new(Parts { dns, provider, inventory, policy, metrics, at_work: watch::channel(0).0 }))
+        let (at_work, trouble) = (watch::Sender::new(0), watch::Sender::new(None));
+        Self(Arc::new(Parts { dns, provider, inventory, policy, metrics, at_work, trouble }))
     }
 
     /// Where what it does is counted.
@@ -297,8 +302,22 @@ impl Lifecycle {
         Ok(self.0.inventory.list().await?)
     }
 
-    /// Changes whenever some server does.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    /// Reads as little of the inventory as shows that it can be read.
+    ///
+    /// # Errors
+    ///
+    /// It cannot.
+    pub async fn probe(&self) -> Result<(), inventory::Error> {
+        self.0.inventory.probe().await
+    }
+
+    /// Why the background work does not know what there is to do; none: it does.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.borrow().clone()
+    }
+
+    /// Tells from now on which servers change.
+    pub fn changes(&self) -> Changes {
         self.0.inventory.changes()
     }
 

@@ -201,7 +201,7 @@ fn b64(key: &str) -> String {
 }
 
 /// The end of the range of what begins with `prefix`; for the empty prefix, of everything.
-fn range_end(prefix: &str) -> String {
+pub(crate) fn range_end(prefix: &str) -> String {
     let mut end = prefix.as_bytes().to_vec();
     match end.last_mut() {
         Some(last) => *last += 1,

@@ -9,7 +9,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::lifecycle::Policy;
+use crate::lifecycle::{Keeper, Policy};
 use crate::metrics::{Metered, Metrics};
 use crate::provider::Kind;
 use crate::record::Ttl;
@@ -21,6 +21,7 @@ struct Api {
     base: String,
     instance: Uuid,
     dns: Arc<FakeDns>,
+    lifecycle: Lifecycle,
 }
 
 impl Api {
@@ -48,7 +49,7 @@ impl Api {
             registry: Registry::new(metered.clone(), ttl),
             desired: Desired::new(metered.clone(), ttl, ["example.com"]),
             reconciler: Reconciler::new(metered, lifecycle.clone(), reconcile),
-            lifecycle,
+            lifecycle: lifecycle.clone(),
             zones: vec!["example.com".to_owned()],
             stopping: watch::channel(false).1,
             openapi: Arc::default(),
@@ -59,7 +60,7 @@ impl Api {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, router(service)).into_future());
-        Self { base, instance, dns }
+        Self { base, instance, dns, lifecycle }
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
@@ -387,6 +388,8 @@ async fn metrics_tell_what_was_done_and_no_names() {
     api.get("/nowhere/at-all").await;
     api.dns.set_unavailable(true);
     api.get("/api/v1/dns/records").await;
+    // One look around of the background work, which counts servers.
+    Keeper::new(&api.lifecycle, 1).run(std::future::ready(()), Duration::ZERO).await;
 
     let client = client();
     let response = client.get(format!("{}/metrics", api.base)).send().await.unwrap();
