@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use dns_manager_host::Error as HostError;
 use dns_manager_host::contract::Code;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::desired::{Plan, TooManyDeletes};
 use crate::inventory;
@@ -91,6 +91,17 @@ pub(super) struct ErrorBody {
     /// What there is to say in spite of it: the outcomes, the plan, or the server.
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<serde_json::Value>,
+}
+
+/// What every request may be answered with beside what it asked for.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes `Failure`, and is never made")]
+pub(super) enum Errors {
+    // No doc comments: they would stand at every path.
+    #[response(status = "4XX")]
+    Request(ErrorBody),
+    #[response(status = "5XX")]
+    Service(ErrorBody),
 }
 
 /// Something did not.

@@ -1,5 +1,7 @@
 //! `reconcile`
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use futures_util::{StreamExt as _, stream};
 
@@ -7,8 +9,8 @@ use super::output::{Console, Rows};
 use super::server::{self, Access};
 use super::{Exit, Failure, Settings};
 use crate::desired::MaxDeletes;
-use crate::lifecycle::Lifecycle;
 use crate::reconcile::{Options, Policy, Reconciler, Report, Summary};
+use crate::remote::Remote;
 use crate::server::Server;
 
 /// How many servers are registered again at a time.
@@ -27,30 +29,41 @@ pub(super) struct Command {
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let options = Options { dry_run: command.dry_run, max_deletes: command.max_deletes.unwrap_or_default() };
     if let Some(remote) = settings.remote(console).await? {
-        return told(&remote.reconcile(options).await?, console);
+        return through(&remote, options, console).await;
     }
     let config = settings.load(console)?;
-    let access = server::open(&config).await?;
-    match access {
-        Access::Through(remote) => told(&remote.reconcile(options).await?, console),
+    match server::open(&config).await? {
+        Access::Through(remote) => through(&remote, options, console).await,
         Access::Alone(inventory) => {
             let (dns, lifecycle) = server::parts(&config, inventory).await?;
             let report = Reconciler::new(dns, lifecycle.clone(), Policy::of(&config)).run(options).await?;
-            let exit = told(&report, console)?;
-            if options.dry_run || finish(&lifecycle, &report, console).await? { Ok(exit) } else { Ok(Exit::Failed) }
+            // Without a service, nobody else goes on with them.
+            let register = |hostname: String| {
+                let lifecycle = &lifecycle;
+                async move { Ok(lifecycle.resume(&hostname).await?.run(|_| {}).await?) }
+            };
+            ended(&report, register, console).await
         }
     }
 }
 
-/// Without a service, nobody else goes on with the servers that are being registered again; whether all went well.
-async fn finish(lifecycle: &Lifecycle, report: &Report, console: &mut Console<'_>) -> Result<bool, Failure> {
-    let registering = report.to_register().into_iter().map(|hostname| async move {
-        let workflow = lifecycle.resume(&hostname).await?;
-        Ok::<Server, anyhow::Error>(workflow.run(|_| {}).await?)
-    });
-    let mut ended = stream::iter(registering).buffer_unordered(IN_FLIGHT);
+async fn through(remote: &Remote, options: Options, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let report = remote.reconcile(options).await?;
+    let registered = |hostname: String| async move { Ok(remote.settled(&hostname).await?) };
+    ended(&report, registered, console).await
+}
+
+/// Tells what a pass found, and what becomes of the servers that are registered again.
+async fn ended<F: Future<Output = anyhow::Result<Server>>>(
+    report: &Report,
+    registered: impl Fn(String) -> F,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let exit = told(report, console)?;
+    let waited_for = if report.dry_run { BTreeSet::new() } else { report.to_register() };
+    let mut servers = stream::iter(waited_for.into_iter().map(registered)).buffer_unordered(IN_FLIGHT);
     let mut is_done = true;
-    while let Some(server) = ended.next().await {
+    while let Some(server) = servers.next().await {
         let server = server?;
         match &server.problem {
             None => console.progress(&format!("{}: registered", server.hostname)),
@@ -60,7 +73,7 @@ async fn finish(lifecycle: &Lifecycle, report: &Report, console: &mut Console<'_
             }
         }
     }
-    Ok(is_done)
+    Ok(if is_done { exit } else { Exit::Failed })
 }
 
 fn told(report: &Report, console: &mut Console<'_>) -> Result<Exit, Failure> {
