@@ -104,7 +104,7 @@ pub fn router(service: Service) -> Router {
         .layer(axum::middleware::from_fn_with_state(idempotency::Answers::new(), idempotency::once))
         .merge(files)
         .split_for_parts();
-    let service = Service { openapi: Arc::new(document), ..service };
+    let service = Service { openapi: Arc::new(openapi::described(document)), ..service };
     router
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

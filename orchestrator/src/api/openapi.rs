@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::Service;
@@ -27,6 +28,34 @@ impl utoipa::Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document with a word on every response, which OpenAPI wants, where its path says none of its own.
+pub(super) fn described(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description = usual(status).to_owned();
+                }
+            }
+        }
+    }
+    document
+}
+
+fn usual(status: &str) -> &'static str {
+    match status.as_bytes().first() {
+        Some(b'2') => "`data` is what was asked for",
+        Some(b'4') => {
+            "the request is wrong, not allowed, or does not fit what is there: `error` says why and what to do"
+        }
+        Some(b'5') => "the service, or what it needs, cannot do it now: `error` says why and what to do",
+        _ => "see the documentation",
     }
 }
 

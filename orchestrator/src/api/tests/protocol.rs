@@ -153,5 +153,13 @@ async fn every_path_is_described() {
             assert!(paths[path][method]["responses"].is_object(), "{method} {path}: {:#}", paths[path]);
         }
     }
+    // OpenAPI wants a word on every response.
+    for operation in paths.values().flat_map(|item| item.as_object().unwrap().values()) {
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(!responses.is_empty(), "{operation:#}");
+        for (status, response) in responses {
+            assert!(response["description"].as_str().is_some_and(|words| !words.is_empty()), "{status}: {operation:#}");
+        }
+    }
     assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
 }
