@@ -8,6 +8,7 @@ mod doctor;
 mod manual;
 mod output;
 mod plugin;
+mod progress;
 mod reconcile;
 mod record;
 mod serve;
@@ -30,6 +31,7 @@ use crate::environment::Environment;
 use crate::remote::{ConnectError, Remote, Target};
 use crate::telemetry::Telemetry;
 use output::{Console, Form};
+use progress::Progress;
 
 /// Overrides what is logged, in the form of `RUST_LOG`.
 const LOG_VARIABLE: &str = "DNS_MANAGER_LOG";
@@ -65,7 +67,7 @@ pub struct Cli {
     /// The file that holds the token for --server. [variable: DNS_MANAGER_TOKEN_FILE]
     #[arg(long, global = true, value_name = "PATH")]
     token_file: Option<PathBuf>,
-    /// No progress on standard error; warnings and errors only.
+    /// No progress on standard error, which is for terminals alone; warnings and errors only.
     #[arg(long, short, global = true)]
     quiet: bool,
     /// No colours, as with NO_COLOR.
@@ -277,12 +279,12 @@ impl Cli {
 
     /// Runs the command.
     pub async fn run(self, environment: &Environment, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Exit {
-        let mut console = Console { form: self.output, is_quiet: self.quiet, stdout, stderr };
+        let progress = Progress::of(environment, self.quiet);
+        let mut console = Console::new(self.output, progress, stdout, stderr);
         let settings = Settings {
             file: self.config,
             server: self.server,
             token_file: self.token_file,
-            is_quiet: self.quiet,
             is_plain: self.no_color,
             environment,
         };
@@ -332,12 +334,11 @@ impl Command {
     }
 }
 
-/// Where the configuration comes from, or the service that does the work; and how much is shown meanwhile.
+/// Where the configuration comes from, or the service that does the work.
 struct Settings<'a> {
     file: Option<PathBuf>,
     server: Option<String>,
     token_file: Option<PathBuf>,
-    is_quiet: bool,
     is_plain: bool,
     environment: &'a Environment,
 }
@@ -366,11 +367,6 @@ impl Settings<'_> {
             console.warning(&warning);
         }
         Ok(Some(remote))
-    }
-
-    /// Whether somebody reads along on standard error, and wants to.
-    fn shows_progress(&self) -> bool {
-        self.environment.terminal.stderr && !self.is_quiet
     }
 
     /// Loads the configuration and says what deserves a look.

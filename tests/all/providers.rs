@@ -42,12 +42,6 @@ fn installation(program: &[String], more: &str) -> (Installation, SocketAddr) {
     (installation, nameserver)
 }
 
-fn add_program(installation: &Installation, name: &str, text: &str) {
-    installation.write(name, text);
-    let file = installation.folder().join(name);
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 fn example(path: &str) -> String {
     format!("{}/../examples/{path}", env!("CARGO_MANIFEST_DIR"))
 }
@@ -58,7 +52,7 @@ fn recorded(program: &[String]) -> (Installation, SocketAddr, PathBuf) {
     let mut words = vec!["recorder".to_owned(), records.display().to_string()];
     words.extend_from_slice(program);
     let (installation, nameserver) = installation(&words, "");
-    add_program(&installation, "recorder", RECORDER);
+    installation.write_program("recorder", RECORDER);
     (installation, nameserver, records)
 }
 
@@ -132,7 +126,7 @@ case $1 in
 esac
 "#;
     let (installation, nameserver) = installation(&["cloud".to_owned()], "");
-    add_program(&installation, "cloud", script);
+    installation.write_program("cloud", script);
     let serving = installation.serve().await;
     serving.call("POST", "/api/v1/servers", Some(json!({"hostname": "web-01.example.com"}))).await;
     let processes = written(&installation.folder().join("process")).await;
@@ -170,7 +164,7 @@ case $1 in
 esac
 "#;
     let (installation, _) = installation(&["cloud".to_owned()], "timeout = \"300ms\"");
-    add_program(&installation, "cloud", script);
+    installation.write_program("cloud", script);
     let serving = installation.serve().await;
 
     serving.call("POST", "/api/v1/servers", Some(json!({"hostname": "web-01.example.com"}))).await;

@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{app::OWNER, process::Process, site::Site, wait};
+use crate::{app::OWNER, process::Process, site::Site, terminal::OnTerminal, wait};
 
 /// One configuration file and one data folder.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).expect("the output is text"),
@@ -107,6 +107,20 @@ impl Installation {
         let mut command = tokio::process::Command::from(self.command(arguments));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Started(command.spawn().expect("the binary runs"))
+    }
+
+    /// Starts one command with a terminal as its standard error.
+    pub fn start_on_terminal(&self, arguments: &[&str]) -> OnTerminal {
+        OnTerminal::start(self.command(arguments))
+    }
+
+    /// Writes a program into the folder where commands run.
+    #[cfg(unix)]
+    pub fn write_program(&self, name: &str, content: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.write(name, content);
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.folder.path().join(name), mode).expect("it becomes a program");
     }
 
     /// Writes a file into the folder where commands run.

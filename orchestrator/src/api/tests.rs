@@ -15,6 +15,7 @@ use crate::provider::Kind;
 use crate::record::Ttl;
 use crate::remote::Remote;
 use crate::serve::Holder;
+use crate::server::Step;
 use crate::testing::{FakeDns, FakeInventory};
 
 struct Api {
@@ -274,9 +275,10 @@ async fn a_command_sees_the_steps_of_a_running_service() {
     let mut steps = Vec::new();
 
     let addresses = ["192.168.1.10".parse().unwrap()];
-    let created = remote.create("web-01.example.com", &addresses, |step| steps.push(step.name.clone())).await.unwrap();
+    let mut ended = |step: &Step| steps.extend((!step.is_open()).then(|| step.name.clone()));
+    let created = remote.create("web-01.example.com", &addresses, &mut ended).await.unwrap();
     let refused = remote.create("web-01.example.com", &addresses, |_| {}).await.unwrap_err();
-    let deleted = remote.delete("web-01.example.com", |step| steps.push(step.name.clone())).await.unwrap();
+    let deleted = remote.delete("web-01.example.com", &mut ended).await.unwrap();
 
     assert_eq!((created.dns.verified, deleted.state), (Some(true), crate::server::State::Deleted));
     assert_eq!(steps, ["create", "wait", "register", "verify", "stop", "unregister", "delete", "remove"]);

@@ -4,6 +4,7 @@ use clap::Args;
 use futures_util::{StreamExt as _, stream};
 
 use super::output::{Console, Rows};
+use super::progress::Servers;
 use super::server::{self, Access};
 use super::{Exit, Failure, Settings};
 use crate::desired::MaxDeletes;
@@ -26,11 +27,12 @@ pub(super) struct Command {
 
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let options = Options { dry_run: command.dry_run, max_deletes: command.max_deletes.unwrap_or_default() };
+    console.waiting("comparing what is registered with the inventory");
     if let Some(remote) = settings.remote(console).await? {
         return told(&remote.reconcile(options).await?, console);
     }
     let config = settings.load(console)?;
-    let access = server::open(&config).await?;
+    let access = server::open(&config, console).await?;
     match access {
         Access::Through(remote) => told(&remote.reconcile(options).await?, console),
         Access::Alone(inventory) => {
@@ -44,23 +46,27 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
 
 /// Without a service, nobody else goes on with the servers that are being registered again; whether all went well.
 async fn finish(lifecycle: &Lifecycle, report: &Report, console: &mut Console<'_>) -> Result<bool, Failure> {
-    let registering = report.to_register().into_iter().map(|hostname| async move {
-        let workflow = lifecycle.resume(&hostname).await?;
-        Ok::<Server, anyhow::Error>(workflow.run(|_| {}).await?)
-    });
-    let mut ended = stream::iter(registering).buffer_unordered(IN_FLIGHT);
-    let mut is_done = true;
-    while let Some(server) = ended.next().await {
-        let server = server?;
-        match &server.problem {
-            None => console.progress(&format!("{}: registered", server.hostname)),
-            Some(problem) => {
-                is_done = false;
-                console.error(&format!("{}: {problem}", server.hostname));
-            }
+    let hostnames = report.to_register();
+    let servers = Servers::new("registering", hostnames.len(), console.progress);
+    let mut ended = stream::iter(hostnames.into_iter().map(|hostname| {
+        let servers = &servers;
+        async move {
+            let workflow = lifecycle.resume(&hostname).await?;
+            let server = workflow.run(|step| servers.took(&hostname, step)).await?;
+            servers.ended(&hostname, server.problem.is_none());
+            Ok::<Server, anyhow::Error>(server)
         }
+    }))
+    .buffer_unordered(IN_FLIGHT);
+    let mut problems = Vec::new();
+    while let Some(server) = ended.next().await {
+        let Server { hostname, problem, .. } = server?;
+        problems.extend(problem.map(|problem| format!("{hostname}: {problem}")));
     }
-    Ok(is_done)
+    drop(ended);
+    drop(servers);
+    problems.iter().for_each(|problem| console.error(problem));
+    Ok(problems.is_empty())
 }
 
 fn told(report: &Report, console: &mut Console<'_>) -> Result<Exit, Failure> {

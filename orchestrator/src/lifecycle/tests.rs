@@ -335,7 +335,15 @@ async fn what_may_pass_is_tried_again_and_stays_one_step() {
 
     let addresses = ["192.168.1.10".parse().unwrap()];
     let workflow = world.lifecycle.create("web-01.example.com", &addresses, None).await.unwrap();
-    let server = workflow.run(|step| shown.push(format!("{} {:?}", step.name, step.outcome))).await.unwrap();
+    let server = workflow
+        .run(|step| {
+            // A beginning is seen or not, as it happens.
+            if step.outcome != StepOutcome::Running {
+                shown.push(format!("{} {:?}", step.name, step.outcome));
+            }
+        })
+        .await
+        .unwrap();
 
     assert_eq!((server.state, &server.problem), (State::Ready, &None));
     assert_eq!((server.steps[0].attempts, server.steps[0].outcome), (3, StepOutcome::Done));
