@@ -97,7 +97,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         last_look: LastLook::default(),
     };
     let secret = token::secret();
-    let guard = Arc::new(Guard::new(config, &secret).map_err(|(path, source)| Error::Audit { path, source })?);
+    let guard = Arc::new(Guard::new(config, &secret, metrics.clone()).map_err(|(path, source)| Error::Audit { path, source })?);
     let router = api::router(service);
     let tls = tls.map(|loaded| loaded.config());
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });

@@ -23,6 +23,8 @@ use crate::server::Server;
 #[derive(Default)]
 pub(crate) struct FakeDns {
     state: Mutex<FakeState>,
+    /// Whether answers are held back: what was asked for is done, and nobody hears of it yet.
+    stalled: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -73,6 +75,21 @@ impl FakeDns {
     /// From now on every call panics, or none.
     pub(crate) fn set_broken(&self, broken: bool) {
         self.lock().broken = broken;
+    }
+
+    /// From now on no call is answered, or again every one.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
+    /// The answer, as soon as none is held back.
+    fn answer<'a, T: Send + 'a>(&self, answer: Result<T, Error>) -> BoxFuture<'a, Result<T, Error>> {
+        let mut stalled = self.stalled.subscribe();
+        Box::pin(async move {
+            // A sender that is gone holds nothing back.
+            let _ = stalled.wait_for(|stalled| !stalled).await;
+            answer
+        })
     }
 
     /// The calls so far.
@@ -168,7 +185,7 @@ impl Dns for FakeDns {
         if let Some(before) = before {
             state.entries = before;
         }
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 
     fn list(&self, filter: Filter, _: Call) -> BoxFuture<'_, Result<Page, Error>> {
@@ -179,7 +196,7 @@ impl Dns for FakeDns {
             problems: Vec::new(),
             next: None,
         });
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 
     fn verify(
@@ -193,7 +210,7 @@ impl Dns for FakeDns {
         let answer = state.ask(format!("verify {}", expectations.len())).map(|()| {
             expectations.into_iter().map(|expectation| verification(expectation, verdict)).collect::<Vec<_>>()
         });
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 
     fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
@@ -206,14 +223,14 @@ impl Dns for FakeDns {
         };
         let problems = vec![problem.clone(), problem];
         let answer = state.ask(format!("repair {zone}")).map(|()| Page { entries: Vec::new(), problems, next: None });
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 
     fn diagnose(&self, _: Call) -> BoxFuture<'_, Result<Vec<Check>, Error>> {
         let mut state = self.lock();
         let checks = state.checks.clone();
         let answer = state.ask("diagnose".to_owned()).map(|()| checks);
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 }
 
