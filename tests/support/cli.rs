@@ -225,6 +225,13 @@ impl Serving {
         self.process.signal(name);
     }
 
+    /// Sends it a signal that ends it; the exit status, -1 after a signal, and all that it printed.
+    pub async fn ended_by(mut self, name: &str) -> (i32, String) {
+        self.process.signal(name);
+        let ended = wait::until("`serve` ends", Duration::from_secs(60), async || self.process.ended()).await;
+        (ended.code().unwrap_or(-1), self.process.output())
+    }
+
     /// What it printed.
     pub fn output(&self) -> String {
         self.process.output()

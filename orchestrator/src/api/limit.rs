@@ -221,6 +221,7 @@ mod tests {
             burst: one,
             request_timeout: Duration::from_secs(1),
             body_timeout: Duration::from_secs(1),
+            stop_timeout: Duration::from_secs(1),
         };
         let rates = Rates::new(&limits);
         let token = |id: &str| Who::Token { name: "ci".to_owned(), id: id.to_owned() };

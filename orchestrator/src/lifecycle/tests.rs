@@ -461,6 +461,35 @@ async fn deleting_while_creating_ends_in_a_clean_deletion() {
     assert!(world.lifecycle.is_idle());
 }
 
+#[tokio::test]
+async fn what_is_broken_off_at_the_end_of_a_process_is_in_doubt_and_the_next_one_asks() {
+    let (world, provider) = scripted(Duration::ZERO);
+    // The creation is in its first step, and stays there.
+    provider.gate.forget_permits(100);
+    let addresses = ["192.168.1.10".parse().unwrap()];
+    let creating = world.lifecycle.create("web-01.example.com", &addresses, None).await.unwrap();
+    let creating = tokio::spawn(creating.run(|_| {}));
+    let mut changes = world.lifecycle.changes();
+    while !world.inventory.written().contains(&"creating create Running".to_owned()) {
+        changes.changed().await.unwrap();
+    }
+
+    world.lifecycle.leave().await;
+
+    assert!(world.lifecycle.is_idle());
+    let left = world.lifecycle.find("web-01.example.com").await.unwrap().server;
+    assert_eq!((left.state, left.steps.len(), left.steps[0].outcome), (State::Creating, 1, StepOutcome::Running));
+    assert!(!creating.is_finished(), "whoever waits is told nothing that is not so");
+    creating.abort();
+
+    provider.gate.add_permits(100);
+    let Parts { dns, inventory, policy, .. } = &*world.lifecycle.0;
+    let next = Lifecycle::new(dns.clone(), provider.clone(), inventory.clone(), policy.clone());
+    let server = next.resume("web-01.example.com").await.unwrap().run(|_| {}).await.unwrap();
+    assert_eq!(server.state, State::Ready);
+    assert_eq!(provider.calls(), ["status", "status"], "the provider says that it is there: it is not made again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_broken_off_by_a_deletion() {
     let (world, provider) = scripted(Duration::ZERO);
@@ -547,7 +576,7 @@ async fn a_service_goes_on_with_everything_that_is_not_at_rest() {
     }
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let keeper = Keeper::new(&world.lifecycle, 4);
-    let keeping = tokio::spawn(keeper.run(async { drop(stopped.await) }, Duration::from_secs(5)));
+    let keeping = tokio::spawn(keeper.run(async { drop(stopped.await) }));
 
     let mut changes = world.lifecycle.changes();
     while world.lifecycle.list().await.unwrap().iter().any(|stored| stored.server.state != State::Ready) {

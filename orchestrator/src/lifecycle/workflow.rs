@@ -62,6 +62,7 @@ impl Workflow {
                 return Ok(server);
             }
             if working.is_none()
+                && !*parts.leaving.borrow()
                 && let Some(claim) = parts.inventory.claim(server.id).await?
             {
                 let (parts, hostname) = (Arc::clone(&parts), server.hostname.clone());
