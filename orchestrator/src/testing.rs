@@ -125,6 +125,26 @@ impl FakeState {
         Ok(())
     }
 
+    /// Applies a change, if what is there is as it expects.
+    fn apply_if(&mut self, change: Change) -> Outcome {
+        let name = match &change.action {
+            Action::Add(set) | Action::Replace(set) => set.name.clone(),
+            Action::Remove(selector) | Action::Adopt(selector) | Action::Release(selector) => selector.name.clone(),
+        };
+        if change.expect.as_ref().is_some_and(|expected| *expected != self.token(&name)) {
+            let reason = Reason::new(Code::Changed, format!("{name} is no longer as it was read"));
+            return Outcome { reason: Some(reason), ..outcome(Status::Conflict, Vec::new(), Vec::new()) };
+        }
+        let outcome = self.apply(change);
+        Outcome { token: Some(self.token(&name)), ..outcome }
+    }
+
+    /// Names what is there now.
+    fn token(&self, name: &str) -> String {
+        let entries: Vec<_> = self.entries.iter().filter(|entry| entry.name == name).collect();
+        format!("{entries:?}")
+    }
+
     fn apply(&mut self, change: Change) -> Outcome {
         let resource = change.resource;
         match change.action {
@@ -176,12 +196,9 @@ impl Dns for FakeDns {
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
         let mut state = self.lock();
         let before = call.dry_run.then(|| state.entries.clone());
-        let answer = state.ask(format!("apply {}", changes.len())).map(|()| {
-            changes
-                .into_iter()
-                .map(|change| Outcome { token: Some("state".to_owned()), ..state.apply(change) })
-                .collect()
-        });
+        let answer = state
+            .ask(format!("apply {}", changes.len()))
+            .map(|()| changes.into_iter().map(|change| state.apply_if(change)).collect());
         if let Some(before) = before {
             state.entries = before;
         }

@@ -200,8 +200,16 @@ impl Serving {
 
     /// Sends a request; the status and the body.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call_if(None, method, path, body).await
+    }
+
+    /// Sends a request that is to be carried out only while what it is about has this tag.
+    pub async fn call_if(&self, tag: Option<&str>, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
         let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(tag) = tag {
+            request = request.header("If-Match", tag);
+        }
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -212,6 +220,13 @@ impl Serving {
         let json =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {status}, no JSON ({error}): {text}"));
         (status, json)
+    }
+
+    /// The tag of what is at a path.
+    pub async fn tag(&self, path: &str) -> String {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        let tag = answer.headers().get("etag").unwrap_or_else(|| panic!("{path} has no tag: {answer:?}"));
+        tag.to_str().expect("a tag is text").to_owned()
     }
 
     /// The status of a path, whatever its body is.
