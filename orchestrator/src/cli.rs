@@ -17,7 +17,7 @@ mod token;
 mod zone;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -265,7 +265,7 @@ pub fn log(environment: &Environment, cli: &Cli) -> anyhow::Result<Option<Teleme
     let filter = EnvFilter::try_new(filter).with_context(|| format!("{LOG_VARIABLE}: \"{filter}\" is not a filter"))?;
     let endpoint = config.as_ref().and_then(|config| config.otlp_endpoint.as_ref());
     let telemetry = endpoint.map(|endpoint| Telemetry::start(endpoint)).transpose()?;
-    crate::log::subscriber(filter, format, std::io::stderr, telemetry.as_ref())
+    crate::log::subscriber(filter, format, io::stderr, telemetry.as_ref())
         .try_init()
         .map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
     Ok(telemetry)
@@ -367,6 +367,16 @@ impl Settings<'_> {
             console.warning(&warning);
         }
         Ok(Some(remote))
+    }
+
+    /// The octets of a file; `-` is standard input.
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        if file == Path::new("-") {
+            let mut octets = Vec::new();
+            io::stdin().read_to_end(&mut octets).map(|_| octets)
+        } else {
+            std::fs::read(self.environment.directory.join(file))
+        }
     }
 
     /// Loads the configuration and says what deserves a look.

@@ -1,6 +1,7 @@
 //! `record plan|apply|export`
 
-use std::io::{self, BufRead as _, Read as _};
+use std::io::{self, BufRead as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -86,13 +87,9 @@ impl Wish {
     }
 
     fn read(&self, settings: &Settings<'_>) -> Result<File, Failure> {
-        let (name, octets) = if self.file == "-" {
-            let mut octets = Vec::new();
-            ("standard input", io::stdin().read_to_end(&mut octets).map(|_| octets))
-        } else {
-            (self.file.as_str(), std::fs::read(settings.environment.directory.join(&self.file)))
-        };
-        let octets = octets
+        let name = if self.file == "-" { "standard input" } else { &self.file };
+        let octets = settings
+            .read(Path::new(&self.file))
             .map_err(|error| Failure::Usage(anyhow::anyhow!("{name}: it cannot be read: {error}; correct the path")))?;
         File::parse(name, &octets).map_err(|error| Failure::Usage(error.into()))
     }

@@ -1,6 +1,5 @@
 //! Many servers at once, some at a time, with one outcome for each.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -38,14 +37,8 @@ pub(super) fn parallel(text: &str) -> Result<usize, String> {
 
 /// The servers of a file, or of standard input.
 pub(super) fn read(file: &Path, settings: &Settings<'_>) -> Result<Vec<NewServer>, Failure> {
-    let octets = if file == Path::new("-") {
-        let mut octets = Vec::new();
-        std::io::stdin().read_to_end(&mut octets).map(|_| octets)
-    } else {
-        std::fs::read(settings.environment.directory.join(file))
-    };
     let usage = |error: anyhow::Error| Failure::Usage(error);
-    let octets = octets.with_context(|| format!("{} cannot be read", file.display())).map_err(usage)?;
+    let octets = settings.read(file).with_context(|| format!("{} cannot be read", file.display())).map_err(usage)?;
     desired::servers(&file.display().to_string(), &octets).map_err(|error| usage(error.into()))
 }
 
