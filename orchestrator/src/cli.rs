@@ -67,6 +67,10 @@ pub struct Cli {
     /// The file that holds the token for --server. [variable: DNS_MANAGER_TOKEN_FILE]
     #[arg(long, global = true, value_name = "PATH")]
     token_file: Option<PathBuf>,
+    /// The file of the authorities, in PEM form, one of which issued the certificate of an https --server; those that the system trusts
+    /// if absent. [variable: DNS_MANAGER_CA]
+    #[arg(long, global = true, value_name = "PATH")]
+    ca: Option<PathBuf>,
     /// No progress on standard error, which is for terminals alone; warnings and errors only.
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -285,6 +289,7 @@ impl Cli {
             file: self.config,
             server: self.server,
             token_file: self.token_file,
+            ca: self.ca,
             is_plain: self.no_color,
             environment,
         };
@@ -339,14 +344,16 @@ struct Settings<'a> {
     file: Option<PathBuf>,
     server: Option<String>,
     token_file: Option<PathBuf>,
+    ca: Option<PathBuf>,
     is_plain: bool,
     environment: &'a Environment,
 }
 
 /// Where a running service is.
 const SERVER_VARIABLE: &str = "DNS_MANAGER_SERVER";
-/// Where the token for it is.
+/// Where the token for it is, and the authorities of its certificate.
 const TOKEN_FILE_VARIABLE: &str = "DNS_MANAGER_TOKEN_FILE";
+const CA_VARIABLE: &str = "DNS_MANAGER_CA";
 
 impl Settings<'_> {
     /// The service that is to do the work, if one was named; it has answered.
@@ -354,15 +361,21 @@ impl Settings<'_> {
         let Some(url) = self.server.as_deref().or_else(|| self.environment.variable(SERVER_VARIABLE)) else {
             return Ok(None);
         };
-        let file = self.token_file.as_deref();
-        let token = match file.or_else(|| self.environment.variable(TOKEN_FILE_VARIABLE).map(Path::new)) {
+        let variable = |name| self.environment.variable(name).map(Path::new);
+        let token = match self.token_file.as_deref().or_else(|| variable(TOKEN_FILE_VARIABLE)) {
             None => None,
-            Some(file) => Some(
-                std::fs::read_to_string(self.environment.directory.join(file))
-                    .map_err(|source| ConnectError::TokenFile { file: file.display().to_string(), source })?,
-            ),
+            Some(file) => Some(self.named("--token-file", file, std::fs::read_to_string)?),
         };
-        let (remote, warning) = Remote::connect(&Target::parse(url, token.as_deref())?).await?;
+        let mut target = Target::parse(url, token.as_deref())?;
+        // Whoever sets the variable may have a service without TLS, too.
+        if let Some(file) = self.ca.as_deref().or_else(|| variable(CA_VARIABLE).filter(|_| target.is_secure())) {
+            let pem = self.named("--ca", file, std::fs::read)?;
+            target = target.trusting(&file.display().to_string(), &pem)?;
+        }
+        if let Some(warning) = target.warning() {
+            console.warning(&warning);
+        }
+        let (remote, warning) = Remote::connect(&target).await?;
         if let Some(warning) = warning {
             console.warning(&warning);
         }
@@ -377,6 +390,19 @@ impl Settings<'_> {
         } else {
             std::fs::read(self.environment.directory.join(file))
         }
+    }
+
+    /// What is in a file that an option names.
+    fn named<T>(
+        &self,
+        option: &'static str,
+        file: &Path,
+        read: impl FnOnce(PathBuf) -> io::Result<T>,
+    ) -> Result<T, ConnectError> {
+        read(self.environment.directory.join(file)).map_err(|source| {
+            let file = file.display().to_string();
+            ConnectError::File { option, file, source }
+        })
     }
 
     /// Loads the configuration and says what deserves a look.

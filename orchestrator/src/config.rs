@@ -39,6 +39,8 @@ use crate::environment::Environment;
 use crate::name::Name;
 use crate::provider::Settings as Provider;
 use crate::record::Ttl;
+use access::Door;
+use inventory::Records;
 use key::Key;
 use value::{Value, Written};
 use written::Collection;
@@ -184,9 +186,11 @@ impl Reader<'_> {
         let path = self.take(&key::SKYDNS_PATH, parse::skydns_path);
         let verify_timeout = self.take(&key::VERIFY_TIMEOUT, parse::verify_timeout);
         let plugin = self.take_path(&key::PLUGIN);
-        let is_secure = self.is_secure(&written_urls);
-        let tls = self.tls(&written_urls, is_secure);
-        let credentials = self.credentials(&written_urls);
+        self.alike(&key::COREDNS_URL, &written_urls);
+        let absent = format!("{} is not set", key::COREDNS_URL.path);
+        let door = Door { keys: &key::RECORDS, urls: &written_urls, named_by: &key::COREDNS_URL, absent: &absent };
+        let tls = self.tls(door);
+        let credentials = self.credentials(door);
         let provider = self.provider();
         let workflow = self.workflow();
         let reconcile = self.reconcile();
@@ -198,8 +202,10 @@ impl Reader<'_> {
         let otlp_endpoint = self.take(&key::OTLP_ENDPOINT, log::otlp_endpoint);
         let settings = self.settings();
         let (backend, mut warnings) = managed_at(&written_urls, named);
-        warnings.extend(access::in_clear(credentials.as_ref(), &backend));
-        let inventory = self.inventory(&backend, tls.as_ref(), credentials.as_ref(), path.as_deref());
+        warnings.extend(access::in_clear(key::RECORDS.username, credentials.as_ref(), &backend));
+        let records =
+            Records { urls: &backend, tls: tls.as_ref(), credentials: credentials.as_ref(), path: path.as_deref() };
+        let inventory = self.inventory(records, &mut warnings);
 
         // A key with a default is missing here only when it was wrong, and then there is a problem.
         let problems = self.collection.problems;

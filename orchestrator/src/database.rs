@@ -1,5 +1,7 @@
-//! Opening an embedded database, so that one whose making was cut short never stands in the way.
+//! An embedded database: opened so that one whose making was cut short never stands in the way, and opened again when the
+//! disk has failed it.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
@@ -8,7 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, WriteTransaction};
+use redb::{
+    Builder, CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, StorageError, TableError,
+    TransactionError, WriteTransaction,
+};
 
 /// redb writes the first of these octets, its magic number, when a new file is complete.
 const HEAD: usize = 9;
@@ -61,16 +66,43 @@ impl Reopening {
         Ok(Self { open: Box::new(open), opened, is_suspect: AtomicBool::new(false) })
     }
 
-    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, redb::Error> {
-        self.begin(|database| Ok(database.begin_read()?))
+    /// Reads; once more if the disk had failed the database before.
+    pub(crate) fn reading<T, E: MayBeOfDisk>(&self, read: impl Fn(&ReadTransaction) -> Result<T, E>) -> Result<T, E> {
+        let once = || read(&self.begin(|database| Ok(database.begin_read()?))?);
+        match once() {
+            Err(error) if error.is_of_disk() => {
+                self.suspect();
+                once()
+            }
+            read => read,
+        }
     }
 
-    pub(crate) fn begin_write(&self) -> Result<WriteTransaction, redb::Error> {
-        self.begin(|database| Ok(database.begin_write()?))
+    /// Carries out a transaction; what it wrote is on the disk when it says that it has written.
+    ///
+    /// Never done twice: when the disk fails, it may have been done.
+    pub(crate) fn writing<T, E>(&self, write: impl FnOnce(&WriteTransaction) -> Result<(T, Wrote), E>) -> Result<T, E>
+    where
+        E: MayBeOfDisk + From<CommitError> + From<StorageError>,
+    {
+        let once = || -> Result<T, E> {
+            let transaction = self.begin(|database| Ok(database.begin_write()?))?;
+            let (result, wrote) = write(&transaction)?;
+            match wrote {
+                Wrote::Something => transaction.commit()?,
+                Wrote::Nothing => transaction.abort()?,
+            }
+            Ok(result)
+        };
+        let result = once();
+        if result.as_ref().is_err_and(E::is_of_disk) {
+            self.suspect();
+        }
+        result
     }
 
     /// Has it opened again before it is used next.
-    pub(crate) fn suspect(&self) {
+    fn suspect(&self) {
         self.is_suspect.store(true, Ordering::Release);
     }
 
@@ -103,6 +135,37 @@ impl Reopening {
     }
 }
 
+/// Whether a transaction has changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrote {
+    /// It is to be kept.
+    Something,
+    /// There is nothing to keep.
+    Nothing,
+}
+
+/// An error of somebody who works with a database.
+pub(crate) trait MayBeOfDisk: From<redb::Error> {
+    /// Whether the disk failed, now or before: what is read again from it may be good.
+    fn is_of_disk(&self) -> bool;
+}
+
+impl MayBeOfDisk for Box<dyn StdError + Send + Sync> {
+    fn is_of_disk(&self) -> bool {
+        if let Some(error) = self.downcast_ref() {
+            return matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo);
+        }
+        // Each call of redb has an error of its own.
+        let storage = match (self.downcast_ref(), self.downcast_ref(), self.downcast_ref()) {
+            (Some(TransactionError::Storage(storage)), _, _)
+            | (_, Some(TableError::Storage(storage)), _)
+            | (_, _, Some(CommitError::Storage(storage))) => Some(storage),
+            _ => self.downcast_ref(),
+        };
+        matches!(storage, Some(StorageError::Io(_) | StorageError::PreviousIo))
+    }
+}
+
 impl fmt::Debug for Reopening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reopening").field("is_suspect", &self.is_suspect).finish_non_exhaustive()
@@ -115,6 +178,9 @@ fn is_cut_short(mut file: &File) -> io::Result<bool> {
     file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
     Ok(head.len() < HEAD || head.iter().all(|octet| *octet == 0))
 }
+
+#[cfg(test)]
+pub(crate) mod disk;
 
 #[cfg(test)]
 mod tests {

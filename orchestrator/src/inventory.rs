@@ -5,6 +5,7 @@
 //! claim of whoever works on it. So nobody's word is overwritten unread, and a worker that was given up for dead writes
 //! nothing more.
 
+mod changes;
 mod claim;
 mod database;
 pub mod etcd;
@@ -12,9 +13,9 @@ pub mod etcd;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use changes::{Changed, Changes, Notices};
 pub use claim::{Claim, Claims};
 pub use database::{Database, OpenError};
 
@@ -98,8 +99,19 @@ pub trait Inventory: Send + Sync {
         Box::pin(async {})
     }
 
-    /// Changes whenever the inventory does, whoever wrote. Several changes may be seen as one.
-    fn changes(&self) -> watch::Receiver<u64>;
+    /// Reads as little as shows that it can be read.
+    fn probe(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Tells from now on what changes, whoever writes.
+    fn changes(&self) -> Changes;
+}
+
+/// Whether there may be an inventory where the configuration says; if not, opening it makes an empty one.
+pub(crate) fn may_exist(config: &Config) -> bool {
+    match &config.inventory {
+        config::Inventory::Embedded => Database::is_in(&config.data_dir),
+        config::Inventory::Etcd(_) => true,
+    }
 }
 
 /// Opens the inventory that the configuration names.

@@ -7,6 +7,8 @@
 //!
 //! What somebody wants of a server (`wanted`) may be written by anybody at any time, and takes effect between steps.
 
+mod agenda;
+mod confirm;
 mod create;
 mod delete;
 mod keeper;
@@ -26,7 +28,7 @@ pub use workflow::Workflow;
 
 use crate::config::Config;
 use crate::dns::Dns;
-use crate::inventory::{self, Inventory, Renamed, Stored, Written};
+use crate::inventory::{self, Changes, Inventory, Renamed, Stored, Written};
 use crate::metrics::Metrics;
 use crate::name::{HostName, Name, NameError};
 use crate::provider::{self, Provider};
@@ -51,6 +53,8 @@ struct Parts {
     at_work: watch::Sender<usize>,
     /// Whether this process is at its end, and works on nothing any more.
     leaving: watch::Sender<bool>,
+    /// Why what there is to do is not known.
+    trouble: watch::Sender<Option<String>>,
 }
 
 /// What the operator decided about servers.
@@ -119,8 +123,8 @@ impl Lifecycle {
         policy: Policy,
         metrics: Metrics,
     ) -> Self {
-        let (at_work, leaving) = (watch::Sender::new(0), watch::Sender::new(false));
-        Self(Arc::new(Parts { dns, provider, inventory, policy, metrics, at_work, leaving }))
+        let (at_work, leaving, trouble) = (watch::Sender::new(0), watch::Sender::new(false), watch::Sender::new(None));
+        Self(Arc::new(Parts { dns, provider, inventory, policy, metrics, at_work, leaving, trouble }))
     }
 
     /// Where what it does is counted.
@@ -303,8 +307,22 @@ impl Lifecycle {
         Ok(self.0.inventory.list().await?)
     }
 
-    /// Changes whenever some server does.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    /// Reads as little of the inventory as shows that it can be read.
+    ///
+    /// # Errors
+    ///
+    /// It cannot.
+    pub async fn probe(&self) -> Result<(), inventory::Error> {
+        self.0.inventory.probe().await
+    }
+
+    /// Why the background work does not know what there is to do; none: it does.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.borrow().clone()
+    }
+
+    /// Tells from now on which servers change.
+    pub fn changes(&self) -> Changes {
         self.0.inventory.changes()
     }
 

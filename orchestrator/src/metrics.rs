@@ -124,10 +124,14 @@ impl Metrics {
     }
 
     /// The servers there are, by the state that each is in.
-    pub(crate) fn servers(&self, states: &[State]) {
-        for state in State::ALL {
-            let count = states.iter().filter(|found| **found == state).count();
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
+    pub(crate) fn servers(&self, states: impl Iterator<Item = State>) {
+        let mut counts = State::ALL.map(|state| (state, 0_u32));
+        for found in states {
+            for (_, count) in counts.iter_mut().filter(|(state, _)| *state == found) {
+                *count = count.saturating_add(1);
+            }
+        }
+        for (state, count) in counts {
             self.set(SERVERS, vec![Label::new("state", state.to_string())], count.into());
         }
     }
@@ -171,7 +175,7 @@ mod tests {
     #[test]
     fn every_state_is_told_even_that_of_no_server() {
         let metrics = Metrics::default();
-        metrics.servers(&[State::Ready, State::Ready, State::Failed]);
+        metrics.servers([State::Ready, State::Ready, State::Failed].into_iter());
         let text = metrics.render();
         for line in ["{state=\"ready\"} 2", "{state=\"failed\"} 1", "{state=\"creating\"} 0"] {
             assert!(text.contains(line), "{line}: {text}");

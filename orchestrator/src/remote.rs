@@ -1,5 +1,6 @@
 //! A running service, as a command sees it that finds the inventory held, or that was told to go there.
 
+mod fault;
 mod target;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::api;
+use crate::client;
 use crate::desired::{MaxDeletes, Options, Plan, Set, TooManyDeletes};
 use crate::lifecycle::Shown;
 use crate::outcome::{Outcome, Reason};
@@ -46,7 +48,8 @@ impl Remote {
     /// The service that this holder names, if it is there; a stale file, or another service by now, is nobody.
     pub async fn find(holder: &Holder) -> Option<Self> {
         // The service is on loopback: a proxy for the rest of the world is none for it.
-        let client = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).default_headers(headers(holder)?);
+        let client =
+            client::plain().ok()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).default_headers(headers(holder)?);
         let client = client.build().ok()?;
         let remote = Self { client, base: Url::parse(&holder.url).ok()? };
         #[derive(Deserialize)]
@@ -468,3 +471,6 @@ pub enum Error {
     #[error("the running `dns-manager serve` answers in a form that this version does not know")]
     Answer(#[from] serde_json::Error),
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::name::HostName;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Status};
 use crate::timestamp::Timestamp;
 
 /// A server.
@@ -221,6 +221,29 @@ impl Server {
                 problems.push_str(problem);
             }
             None => self.problem = Some(problem.to_owned()),
+        }
+    }
+
+    /// Takes a problem away that was added last.
+    pub(crate) fn remove_problem(&mut self, problem: &str) {
+        self.problem = self.problem.take().and_then(|all| match all.strip_suffix(problem) {
+            Some("") => None,
+            Some(others) => Some(others.strip_suffix("; ").map(str::to_owned).unwrap_or(all)),
+            None => Some(all),
+        });
+    }
+
+    /// Whether a ready server's records are not as they should be, and may come to be so.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        let may_pass = |outcome: &Outcome| matches!(outcome.outcome, Status::Failed | Status::Unknown);
+        self.dns.verified == Some(false) || self.dns.records.iter().any(may_pass)
+    }
+
+    /// Is not registered again, unless it is unsettled.
+    pub(crate) fn settle(&mut self) {
+        if !self.is_unsettled() {
+            self.dns.tries = 0;
+            self.retry_at = None;
         }
     }
 

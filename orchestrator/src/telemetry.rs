@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+
+use crate::client;
 
 const SERVICE: &str = "dns-manager";
 /// A collector that is silent is not waited for longer; what it was to be told is lost then.
@@ -25,8 +27,10 @@ impl Telemetry {
     ///
     /// The exporter cannot be made.
     pub fn start(endpoint: &str) -> anyhow::Result<Self> {
+        let http = client::plain_blocking().map_err(anyhow::Error::msg)?.timeout(EXPORT_WITHIN).build()?;
         let exporter = SpanExporter::builder()
             .with_http()
+            .with_http_client(http)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
             .with_timeout(EXPORT_WITHIN)

@@ -1,6 +1,7 @@
 //! Fakes for the tests of this crate.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::dns::Dns;
-use crate::inventory::{self, Claim, Claims, Inventory, Renamed, Stored, Written};
+use crate::inventory::{self, Changed, Changes, Claim, Claims, Inventory, Notices, Renamed, Stored, Written};
 use crate::name::HostName;
 use crate::record::value;
 use crate::server::Server;
@@ -37,6 +38,7 @@ struct FakeState {
     unavailable: bool,
     /// Every call panics.
     broken: bool,
+    delay: Duration,
     verdict: Option<Verdict>,
     checks: Vec<Check>,
 }
@@ -67,6 +69,11 @@ impl FakeDns {
         change(&mut self.lock().entries);
     }
 
+    /// Every verification ends so from now on.
+    pub(crate) fn set_verdict(&self, verdict: Verdict) {
+        self.lock().verdict = Some(verdict);
+    }
+
     /// From now on nothing is reached, or again everything.
     pub(crate) fn set_unavailable(&self, unavailable: bool) {
         self.lock().unavailable = unavailable;
@@ -90,6 +97,11 @@ impl FakeDns {
             let _ = stalled.wait_for(|stalled| !stalled).await;
             answer
         })
+    }
+
+    /// How long each change takes from now on.
+    pub(crate) fn set_delay(&self, delay: Duration) {
+        self.lock().delay = delay;
     }
 
     /// The calls so far.
@@ -202,7 +214,13 @@ impl Dns for FakeDns {
         if let Some(before) = before {
             state.entries = before;
         }
-        self.answer(answer)
+        let (delay, answer) = (state.delay, self.answer(answer));
+        Box::pin(async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            answer.await
+        })
     }
 
     fn list(&self, filter: Filter, _: Call) -> BoxFuture<'_, Result<Page, Error>> {
@@ -295,13 +313,26 @@ pub(crate) struct FakeInventory {
     servers: Mutex<BTreeMap<HostName, Stored>>,
     written: Mutex<Vec<String>>,
     claims: Claims,
-    changes: watch::Sender<u64>,
+    revision: AtomicU64,
+    notices: Notices,
+    lists: AtomicUsize,
+    finds: AtomicUsize,
 }
 
 impl FakeInventory {
     /// `state step outcome`, as each was written.
     pub(crate) fn written(&self) -> Vec<String> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells that notices may have been missed.
+    pub(crate) fn tell_of_anything(&self) {
+        self.notices.tell(Changed::Anything);
+    }
+
+    /// How often all servers were read, and how often one.
+    pub(crate) fn reads(&self) -> (usize, usize) {
+        (self.lists.load(Ordering::SeqCst), self.finds.load(Ordering::SeqCst))
     }
 
     fn servers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostName, Stored>> {
@@ -313,9 +344,9 @@ impl FakeInventory {
         let step = server.steps.last().map(|step| format!(" {} {:?}", step.name, step.outcome)).unwrap_or_default();
         let line = format!("{}{step}", server.state);
         self.written.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        self.changes.send_modify(|count| *count += 1);
-        let revision = *self.changes.borrow();
+        let revision = self.revision.fetch_add(1, Ordering::SeqCst) + 1;
         servers.insert(server.hostname.clone(), Stored { server: server.clone(), revision });
+        self.notices.tell([server.hostname.clone()]);
         revision
     }
 }
@@ -363,6 +394,7 @@ impl Inventory for FakeInventory {
             Renamed::Taken
         } else {
             servers.remove(from);
+            self.notices.tell([from.clone()]);
             Renamed::At(self.put(&mut servers, server))
         };
         Box::pin(async move { Ok(renamed) })
@@ -377,7 +409,7 @@ impl Inventory for FakeInventory {
         let mut servers = self.servers();
         let written = if is_at(&servers, hostname, revision) {
             servers.remove(hostname);
-            self.changes.send_modify(|count| *count += 1);
+            self.notices.tell([hostname.clone()]);
             Written::At(revision)
         } else {
             Written::Changed
@@ -386,11 +418,13 @@ impl Inventory for FakeInventory {
     }
 
     fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Stored>, inventory::Error>> {
+        self.finds.fetch_add(1, Ordering::SeqCst);
         let found = self.servers().get(hostname).cloned();
         Box::pin(async { Ok(found) })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, inventory::Error>> {
+        self.lists.fetch_add(1, Ordering::SeqCst);
         let servers = self.servers().values().cloned().collect();
         Box::pin(async { Ok(servers) })
     }
@@ -399,7 +433,11 @@ impl Inventory for FakeInventory {
         Box::pin(async move { Ok(self.claims.claim(server)) })
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    fn probe(&self) -> BoxFuture<'_, Result<(), inventory::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn changes(&self) -> Changes {
+        self.notices.listen()
     }
 }

@@ -95,6 +95,11 @@ impl Verification {
         }
     }
 
+    /// Whether every name server answers as expected.
+    pub fn is_verified(&self) -> bool {
+        self.outcome == Verdict::Verified
+    }
+
     /// One line for each name server that does not answer as expected.
     pub fn problems(&self) -> Vec<String> {
         let what = format!("{} {}", self.name, self.record_type);
@@ -104,6 +109,12 @@ impl Verification {
         let odd = self.answers.iter().filter(|answer| answer.outcome != Verdict::Verified);
         odd.map(|answer| format!("{what}: {}", answer.problem())).collect()
     }
+}
+
+/// The name of these verifications, if there are some and every name server answers as expected.
+pub(crate) fn verified_name(verifications: &[Verification]) -> Option<&str> {
+    let is_verified = verifications.iter().all(Verification::is_verified);
+    verifications.first().filter(|_| is_verified).map(|verification| verification.name.as_str())
 }
 
 impl Answer {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dns_manager_tests::{
     cli::{Installation, Serving},
     coredns::free_address,
-    wait,
+    http, wait,
 };
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ struct Answer {
 /// Sends a request, with a token unless it is empty.
 async fn send(serving: &Serving, token: &str, line: &str, body: Option<Value>) -> Answer {
     let (method, path) = line.split_once(' ').unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http::client();
     let mut request = client.request(method.parse().unwrap(), format!("{}{path}", serving.url()));
     if !token.is_empty() {
         request = request.bearer_auth(token);
@@ -171,7 +171,7 @@ async fn other_addresses_are_served_with_access_control_alone() {
     let running = closed.start(&["serve"]);
     let url = format!("http://127.0.0.1:{port}/api/v1/servers");
     let status = wait::until("it listens", Duration::from_secs(60), async || {
-        Some(reqwest::get(&url).await.ok()?.status().as_u16())
+        Some(http::client().get(&url).send().await.ok()?.status().as_u16())
     })
     .await;
     assert_eq!(status, 401);
@@ -183,7 +183,7 @@ async fn other_addresses_are_served_with_access_control_alone() {
 #[tokio::test]
 async fn a_page_whose_name_points_here_is_refused() {
     let serving = installation("").serve().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http::client();
     for (host, expected) in
         [("localhost:1", 200), ("127.0.0.1", 200), ("evil.example", 403), ("127.0.0.1.evil.example", 403)]
     {

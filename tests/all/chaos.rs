@@ -18,6 +18,7 @@ use dns_manager_tests::{
     app::OWNER,
     cli::Installation,
     etcd::Release,
+    http,
     left_out::say,
     site::{Site, test_name},
     wait,
@@ -96,8 +97,7 @@ async fn run() {
     let pause = seconds / u32::try_from(per_stream).unwrap();
     let streams: Vec<_> = (0..STREAMS)
         .map(|stream| {
-            let client =
-                Client { http: reqwest::Client::builder().no_proxy().build().unwrap(), urls: Arc::clone(&urls) };
+            let client = Client { http: http::client(), urls: Arc::clone(&urls) };
             let (figures, nameserver) = (Arc::clone(&figures), site.coredns.address());
             tokio::task::spawn_local(async move {
                 for number in 0..per_stream {

@@ -12,6 +12,7 @@ use dns_manager_tests::{
     coredns::{self, CoreDns, Plan},
     etcd::{Etcd, Release, free_address},
     gateway::Gateway,
+    http,
     process::Process,
     site::{Site, installed},
     wait,
@@ -561,7 +562,7 @@ impl OddEtcd {
     }
 
     async fn ready(&self) {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().unwrap();
+        let http = http::builder().timeout(Duration::from_secs(2)).build().unwrap();
         wait::until(&format!("etcd answers; {}", self.process.last_words()), Duration::from_secs(60), async || {
             http.get(format!("{}/health", self.url)).send().await.ok().filter(|answer| answer.status().is_success())
         })

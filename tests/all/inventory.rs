@@ -52,7 +52,7 @@ async fn what_one_orchestrator_writes_another_reads_and_nobody_overwrites_unread
         let mut server = server("web-01.example.com");
         let read_at = one.insert(&server).await.unwrap().unwrap();
         assert_eq!(other.insert(&server).await.unwrap(), None, "the name is taken");
-        tokio::time::timeout(PATIENCE, changes.changed()).await.expect("the other is told").unwrap();
+        tokio::time::timeout(PATIENCE, changes.of(&server.hostname)).await.expect("the other is told");
         assert_eq!(
             other.find(&server.hostname).await.unwrap(),
             Some(Stored { server: server.clone(), revision: read_at })
@@ -238,4 +238,61 @@ async fn an_orchestrator_that_was_paused_for_long_writes_nothing_more() {
     assert_eq!(after.entries, before.entries, "it wrote nothing");
     let answer = site.coredns.ask("web-01.example.com", "A").await;
     assert_eq!(answer.answers, ["web-01.example.com. 300 A 10.0.0.1"]);
+}
+
+/// How many watchers an etcd could not tell in time what changed.
+async fn slow_watchers(etcd: &EtcdProcess) -> bool {
+    let metrics = reqwest::get(format!("{}/metrics", etcd.url())).await.unwrap().text().await.unwrap();
+    let name = "etcd_debugging_mvcc_slow_watcher_total ";
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)).expect("etcd counts them");
+    value.trim() != "0"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_compacted_before_the_watch_told_of_it_is_not_missed() {
+    for release in installed() {
+        let site = Site::start(release, &["example.com"]).await;
+        let installation = Installation::new(&format!(
+            "[orchestrator.dns]\ncoredns_url = \"{}\"\nnameservers = [\"{}\"]\nzones = [\"example.com\"]\n\
+             [orchestrator.inventory]\nkind = \"etcd\"\n[orchestrator.log]\nfilter = \"dns_manager_orchestrator=debug\"\n",
+            site.etcd.url(),
+            site.coredns.address(),
+        ));
+        let service = installation.serve().await;
+        wait::until("it is ready", PATIENCE, async || (service.status("/readyz").await == 200).then_some(())).await;
+
+        // It is told nothing any more, until etcd can keep no more of it.
+        service.signal("STOP");
+        let mut ballast = server("ballast.example.com");
+        ballast.state = State::Ready;
+        ballast.addresses = vec!["192.168.1.10".parse().unwrap(); 4_000];
+        let ballast = serde_json::to_vec(&ballast).unwrap();
+        let mut rounds = 0;
+        while !slow_watchers(&site.etcd).await {
+            rounds += 1;
+            assert!(rounds < 200, "etcd keeps all of it");
+            for _ in 0..50 {
+                site.gateway().put("/dns-manager/servers/ballast.example.com", &ballast).await;
+            }
+        }
+        let due = server("web-01.example.com");
+        site.gateway().put("/dns-manager/servers/web-01.example.com", serde_json::to_vec(&due).unwrap()).await;
+        site.gateway().delete("/dns-manager/servers/ballast.example.com").await;
+        let answer = site.gateway().post("kv/range", &json!({"key": "AA=="})).await;
+        let revision = answer["header"]["revision"].clone();
+        site.gateway().post("kv/compaction", &json!({"revision": revision, "physical": true})).await;
+        service.signal("CONT");
+
+        wait::until(&format!("the watch begins anew: {}", service.output()), PATIENCE * 2, async || {
+            service.output().contains("the watch of the inventory has ended; it begins anew").then_some(())
+        })
+        .await;
+        wait::until("the server is seen to", PATIENCE, async || {
+            let (_, answer) = service.call("GET", "/api/v1/servers/web-01.example.com", None).await;
+            (answer["data"]["state"] == "ready").then_some(())
+        })
+        .await;
+        let answer = site.coredns.ask("web-01.example.com", "A").await;
+        assert_eq!(answer.answers, ["web-01.example.com. 300 A 192.168.1.10"]);
+    }
 }

@@ -2,11 +2,13 @@
 //! CoreDNS behind.
 //!
 //! [`access`] is about who is let in, and what is said to those who are not;
-//! [`members`] about members that come and go; [`cache`] about a CoreDNS that
+//! [`members`] about members that come and go; [`inventory`] about both, for the
+//! inventory in etcd; [`cache`] about a CoreDNS that
 //! remembers; [`secret`] about what nobody must see.
 
 mod access;
 mod cache;
+mod inventory;
 mod members;
 mod secret;
 
@@ -65,23 +67,35 @@ impl Production {
         ]
     }
 
-    /// With all that is needed, the password in a file.
-    fn installation(&self) -> Installation {
-        let (certificate, key) = self.cluster.client();
+    /// Lines of a configuration file: where everything is, TLS, and the user with the password in a file.
+    fn entered_lines(&self) -> Vec<String> {
         let mut lines = self.lines();
+        lines.push("[orchestrator.dns.tls]".to_owned());
+        lines.extend(tls_lines(&self.cluster));
         lines.extend([
-            "[orchestrator.dns.tls]".to_owned(),
-            format!("ca = \"{}\"", self.cluster.ca().display()),
-            format!("certificate = \"{}\"", certificate.display()),
-            format!("key = \"{}\"", key.display()),
             "[orchestrator.dns.credentials]".to_owned(),
             format!("username = \"{USER}\""),
             "password_file = \"password\"".to_owned(),
         ]);
-        let installation = Installation::with_dns(&lines);
-        std::fs::write(installation.folder().join("password"), format!("{PASSWORD}\n")).expect("it is written");
+        lines
+    }
+
+    /// With all that is needed.
+    fn installation(&self) -> Installation {
+        let installation = Installation::with_dns(&self.entered_lines());
+        installation.write("password", &format!("{PASSWORD}\n"));
         installation
     }
+}
+
+/// Whom to trust, and a client certificate.
+fn tls_lines(cluster: &Cluster) -> [String; 3] {
+    let (certificate, key) = cluster.client();
+    [
+        format!("ca = \"{}\"", cluster.ca().display()),
+        format!("certificate = \"{}\"", certificate.display()),
+        format!("key = \"{}\"", key.display()),
+    ]
 }
 
 /// The authority of the cluster, and a certificate of our own.

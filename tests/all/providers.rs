@@ -11,7 +11,7 @@ use std::{
 use dns_manager_tests::{
     cli::{Installation, Serving},
     coredns::free_address,
-    dns,
+    dns, http,
     left_out::{left_out, say},
     process::Process,
     site::test_name,
@@ -326,7 +326,7 @@ async fn the_example_for_a_cloud_works_on_one_that_is_often_busy() {
         installation.run(&["server", "delete", hostname]).await.succeeded();
     }
 
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = http::client();
     let left = wait::until("the cloud is not busy", PATIENCE, async || {
         let answer = http.get(format!("{url}/servers")).bearer_auth("some-token").send().await.unwrap();
         if answer.status() == 200 { Some(answer.text().await.unwrap()) } else { None }
@@ -365,7 +365,7 @@ async fn the_example_with_namespaces_makes_hosts_that_answer_by_name_and_leaves_
     let (installation, nameserver) =
         installation(&program.map(str::to_owned), "probes = [\"tcp:8080\", \"http://:8080/healthz\"]");
     let hostnames = ["web-01.example.com", "web-02.example.com", "web-03.example.com"];
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = http::client();
 
     let mut serving = installation.serve().await;
     for hostname in hostnames {

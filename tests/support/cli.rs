@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{app::OWNER, process::Process, site::Site, terminal::OnTerminal, wait};
+use crate::{app::OWNER, http, process::Process, site::Site, terminal::OnTerminal, wait};
 
 /// One configuration file and one data folder.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Installation {
             Some(line.to_owned())
         })
         .await;
-        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client without TLS can be made");
+        let http = http::client();
         Serving { process, http, url }
     }
 

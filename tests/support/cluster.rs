@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use crate::{
     certificate::{Authority, Issued, write},
     etcd::{Release, free_address},
-    gateway::Gateway,
+    gateway::{Gateway, range_end},
     process::Process,
     wait,
 };
@@ -118,7 +118,7 @@ impl Cluster {
 
     /// Lets in only [`USER`], to what is below `/skydns/`, and root.
     pub async fn close_to_others(&self) {
-        let gateway = self.gateway(0);
+        let gateway = self.plain_gateway(0);
         for (path, body) in [
             ("user/add", json!({"name": "root", "password": ROOT_PASSWORD})),
             ("role/add", json!({"name": "root"})),
@@ -138,9 +138,26 @@ impl Cluster {
         }
     }
 
+    /// Adds a user that may read and write below one prefix, after access was closed to others.
+    pub async fn admit(&self, user: &str, password: &str, prefix: &str) {
+        let root = self.as_root(0).await;
+        root.post("auth/user/add", &json!({"name": user, "password": password})).await;
+        root.post("auth/role/add", &json!({"name": user})).await;
+        root.post("auth/user/grant", &json!({"user": user, "role": user})).await;
+        self.grant(user, prefix).await;
+    }
+
+    /// Lets a role read and write below one more prefix.
+    pub async fn grant(&self, role: &str, prefix: &str) {
+        let range = json!({
+            "permType": "READWRITE", "key": BASE64.encode(prefix.as_bytes()), "range_end": range_end(prefix),
+        });
+        self.as_root(0).await.post("auth/role/grant", &json!({"name": role, "perm": range})).await;
+    }
+
     /// Looks into the cluster as root, at one of its members.
     pub async fn as_root(&self, member: usize) -> Gateway {
-        let gateway = self.gateway(member);
+        let gateway = self.plain_gateway(member);
         let login = json!({"name": "root", "password": ROOT_PASSWORD});
         let answer = gateway.post("auth/authenticate", &login).await;
         gateway.with_token(answer["token"].as_str().expect("root gets a token"))
@@ -155,11 +172,12 @@ impl Cluster {
     pub async fn restart(&mut self, release: Release, member: usize) {
         self.kill(member);
         self.launch(release, member);
-        let gateway = self.gateway(member);
+        let gateway = self.plain_gateway(member);
         wait::until("the member is back", PATIENCE, async || gateway.is_up().await.then_some(())).await;
     }
 
-    fn gateway(&self, member: usize) -> Gateway {
+    /// Looks into the cluster as nobody, by a member's other door.
+    pub fn plain_gateway(&self, member: usize) -> Gateway {
         Gateway::new(&format!("http://{}", self.members[member].plain))
     }
 
@@ -170,7 +188,7 @@ impl Cluster {
         }
         let begin = Instant::now();
         for index in 0..self.members.len() {
-            let gateway = self.gateway(index);
+            let gateway = self.plain_gateway(index);
             let member = &mut self.members[index];
             let is_up = wait::until("a member of the cluster answers", PATIENCE * 2, async || {
                 let process = member.process.as_mut().expect("it was launched");

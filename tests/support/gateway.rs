@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+use crate::http;
+
 /// A raw client; what goes wrong panics.
 #[derive(Clone, Debug)]
 pub struct Gateway {
@@ -72,11 +74,8 @@ impl Tree {
 impl Gateway {
     /// A client of the gateway at `base`, `http://host:port`.
     pub fn new(base: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(30))
-            .build()
-            .expect("an HTTP client without TLS can be made");
+        let http =
+            http::builder().timeout(Duration::from_secs(30)).build().expect("an HTTP client without TLS can be made");
         Self { base: base.to_owned(), http, token: None }
     }
 
@@ -202,7 +201,7 @@ fn b64(key: &str) -> String {
 }
 
 /// The end of the range of what begins with `prefix`; for the empty prefix, of everything.
-fn range_end(prefix: &str) -> String {
+pub(crate) fn range_end(prefix: &str) -> String {
     let mut end = prefix.as_bytes().to_vec();
     match end.last_mut() {
         Some(last) => *last += 1,

@@ -17,6 +17,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+use crate::http;
+
 /// What becomes of a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -182,7 +184,7 @@ impl fmt::Debug for Shared {
 impl Proxy {
     /// Starts one in front of `upstream`.
     pub async fn start(upstream: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client without TLS can be made");
+        let http = http::client();
         let shared = Arc::new(Shared { upstream, http, state: Mutex::default() });
         let mut proxy = Self { address: (Ipv4Addr::LOCALHOST, 0).into(), shared, accepting: None };
         proxy.open().await;

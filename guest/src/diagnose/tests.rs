@@ -1,8 +1,17 @@
 //! What a diagnosis says of which trouble.
 
-use super::*;
-use crate::verify::tests::{
-    FakeClock, FakePorts, FakeResolver, data, name, nxdomain, refused, rr, servfail, soa, timeout,
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use super::{backend::stored_name, values::bad_value, *};
+use crate::{
+    ports::{Answer, HttpFault, HttpReply, Question},
+    rdata::{RData, RrType},
+    verify::tests::{
+        FakeClock, FakePorts, FakeResolver, Reply, data, name, nxdomain, refused, rr, servfail, soa, timeout,
+    },
 };
 
 const URL: &str = "http://127.0.0.1:2379";

@@ -33,7 +33,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::capability::{
     policy::{Authority, Endpoint, Policy, Route},
-    tls::{Secured, TlsFault},
+    tls::{Secured, Tls, TlsFault},
 };
 
 /// How long a member that could not be reached is left for last.
@@ -150,7 +150,7 @@ impl Dial {
         }
         let hello = async {
             let stream = self.0.connect(endpoint, &member.0).await.ok()?;
-            Secured::trusting_nobody()?.handshake(&member.0, stream).await.err()
+            Tls::nobody().ready().ok()?.handshake(&member.0, stream).await.err()
         };
         match timeout(self.0.timeout, hello).await.ok()?? {
             TlsFault::Certificate { alert, .. } => {

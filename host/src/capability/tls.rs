@@ -28,7 +28,7 @@ use tokio_rustls::{
         client::{ResolvesClientCert, Resumption},
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem, pem::PemObject},
-        sign::CertifiedKey,
+        sign::{CertifiedKey, SingleCertAndKey},
     },
 };
 
@@ -87,6 +87,30 @@ impl Tls {
         Ok(Self { identity: Some(Arc::new(identity)), ..self })
     }
 
+    /// Trusts nobody: every certificate is refused. It shows whether TLS is
+    /// spoken, and is enough for a client that is to speak none.
+    pub fn nobody() -> Self {
+        Self { roots: Some(Arc::new(RootCertStore::empty())), identity: None }
+    }
+
+    /// For another client than a manager's.
+    ///
+    /// # Errors
+    ///
+    /// No authorities were given, and the system trusts none.
+    pub fn client_config(&self) -> Result<ClientConfig, String> {
+        let Secured { mut config, identity } = self.ready()?;
+        if let Some(identity) = identity {
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
+        }
+        Ok(config)
+    }
+
+    /// What is wrong with a server's certificate, for people.
+    pub fn objection(why: &CertificateError) -> String {
+        judged(why).1
+    }
+
     /// Ready to connect.
     ///
     /// # Errors
@@ -102,11 +126,6 @@ impl Tls {
 }
 
 impl Secured {
-    /// To find out whether TLS is spoken: every certificate is refused.
-    pub(crate) fn trusting_nobody() -> Option<Self> {
-        Self::new(Arc::new(RootCertStore::empty()), None).ok()
-    }
-
     fn new(roots: Arc<RootCertStore>, identity: Option<Arc<CertifiedKey>>) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -181,7 +200,7 @@ fn system_roots() -> Result<RootCertStore, String> {
     }
     let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
     let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
-    Err(format!("this system has no list of trusted authorities{why}; name the backend's own"))
+    Err(format!("this system has no list of trusted authorities{why}; name the server's own"))
 }
 
 /// What is needed to open TLS connections.

@@ -1,6 +1,6 @@
 //! The progress of workflows as server-sent events: the server as it is, then each change of it, until it is gone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -15,11 +15,15 @@ use super::Service;
 use super::error::Failure;
 use super::request::{self, Parameters, RawQuery};
 use super::servers::Hostname;
-use crate::lifecycle::Lifecycle;
+use crate::inventory::{Changed, Changes, Stored};
+use crate::lifecycle::{self, Lifecycle};
+use crate::name::HostName;
 use crate::server::Server;
 
-/// How often the inventory is looked at where no notice of a change comes.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often all that is followed is read where no notice of a change comes.
+const READ_EVERY: Duration = Duration::from_secs(30);
+/// After how long what could not be read is read again.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 type Events =
@@ -38,8 +42,8 @@ pub(super) async fn of_one(State(service): State<Service>, path: Hostname, query
             return Err(Failure::invalid(format!("until: \"{}\" is not known: write rest", other.escape_debug())));
         }
     };
-    let id = service.lifecycle.find(&hostname).await?.server.id;
-    Ok(events(Follower::new(&service, Some(id), until_rest)))
+    let server = service.lifecycle.find(&hostname).await?.server;
+    Ok(events(Follower::new(&service, Some((server.id, server.hostname)), until_rest)))
 }
 
 /// Of all servers.
@@ -62,20 +66,21 @@ fn events(follower: Follower) -> Events {
 /// Somebody who is told of changes.
 struct Follower {
     lifecycle: Lifecycle,
-    changes: watch::Receiver<u64>,
+    changes: Changes,
     stopping: watch::Receiver<bool>,
-    /// None: all.
-    one: Option<Uuid>,
+    /// This server, by its present name; none: all.
+    one: Option<(Uuid, HostName)>,
     until_rest: bool,
     /// What was told: each server's revision and name.
-    told: BTreeMap<Uuid, (u64, String)>,
+    told: BTreeMap<Uuid, (u64, HostName)>,
     due: VecDeque<Event>,
-    is_first: bool,
+    /// What has to be read.
+    unread: Changed,
     is_over: bool,
 }
 
 impl Follower {
-    fn new(service: &Service, one: Option<Uuid>, until_rest: bool) -> Self {
+    fn new(service: &Service, one: Option<(Uuid, HostName)>, until_rest: bool) -> Self {
         Self {
             lifecycle: service.lifecycle.clone(),
             changes: service.lifecycle.changes(),
@@ -84,7 +89,7 @@ impl Follower {
             until_rest,
             told: BTreeMap::new(),
             due: VecDeque::new(),
-            is_first: true,
+            unread: Changed::Anything,
             is_over: false,
         }
     }
@@ -97,45 +102,97 @@ impl Follower {
             if self.is_over || *self.stopping.borrow() {
                 return None;
             }
-            if !self.is_first {
-                tokio::select! {
-                    // Where changes are told of no more, the clock is enough.
-                    _ = tokio::time::timeout(LOOK_EVERY, self.changes.changed()) => {}
-                    () = stopped(&mut self.stopping) => return None,
-                }
+            if self.read().await.is_ok() {
+                self.unread = Changed::default();
             }
-            self.is_first = false;
-            self.changes.mark_unchanged();
-            // An inventory that cannot be read just now is read again.
-            if let Ok(servers) = self.lifecycle.list().await {
-                let mut servers: BTreeMap<Uuid, _> =
-                    servers.into_iter().map(|stored| (stored.server.id, stored)).collect();
-                if let Some(one) = self.one {
-                    servers.retain(|id, _| *id == one);
-                }
-                self.look_at(servers);
+            if !self.due.is_empty() || self.is_over {
+                continue;
+            }
+            let is_read = self.unread == Changed::default();
+            let patience = if is_read { READ_EVERY } else { AGAIN_AFTER };
+            tokio::select! {
+                changed = tokio::time::timeout(patience, self.changes.next()) => match changed {
+                    Ok(changed) => self.unread.add(changed),
+                    // Where changes are told of no more, the clock is enough.
+                    Err(_) if is_read => self.unread = Changed::Anything,
+                    Err(_) => {}
+                },
+                () = stopped(&mut self.stopping) => return None,
             }
         }
     }
 
-    fn look_at(&mut self, servers: BTreeMap<Uuid, crate::inventory::Stored>) {
-        let gone: Vec<Uuid> = self.told.keys().filter(|id| !servers.contains_key(id)).copied().collect();
-        for id in gone {
-            if let Some((_, hostname)) = self.told.remove(&id) {
-                let data = serde_json::json!({"id": id, "hostname": hostname});
-                self.due.push_back(Event::default().event("deleted").data(data.to_string()));
+    /// Reads what may have changed, and takes down what is to be told of it.
+    async fn read(&mut self) -> Result<(), lifecycle::Error> {
+        let found = match (&self.unread, &self.one) {
+            (Changed::Servers(_), Some((_, hostname))) if !self.unread.concerns(hostname) => return Ok(()),
+            (_, Some((id, hostname))) => self.find(*id, hostname).await?.into_iter().collect(),
+            (Changed::Anything, None) => self.lifecycle.list().await?,
+            (Changed::Servers(hostnames), None) => {
+                let mut found = Vec::new();
+                for hostname in hostnames {
+                    found.extend(self.found(hostname).await?);
+                }
+                let is_there = |id: &Uuid| found.iter().any(|stored| stored.server.id == *id);
+                let is_missing =
+                    |(id, (_, hostname)): (&Uuid, &(u64, HostName))| hostnames.contains(hostname) && !is_there(id);
+                // Gone, or of another name by now.
+                if self.told.iter().any(is_missing) {
+                    self.lifecycle.list().await?
+                } else {
+                    for stored in found {
+                        self.tell(stored);
+                    }
+                    return Ok(());
+                }
             }
+        };
+        self.tell_all(found);
+        Ok(())
+    }
+
+    /// The server of this id, which had this name.
+    async fn find(&self, id: Uuid, hostname: &HostName) -> Result<Option<Stored>, lifecycle::Error> {
+        let is_it = |stored: &Stored| stored.server.id == id;
+        match self.found(hostname).await?.filter(is_it) {
+            Some(stored) => Ok(Some(stored)),
+            None => Ok(self.lifecycle.list().await?.into_iter().find(is_it)),
         }
+    }
+
+    async fn found(&self, hostname: &HostName) -> Result<Option<Stored>, lifecycle::Error> {
+        match self.lifecycle.find(hostname.as_str()).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(lifecycle::Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// These are all that there are.
+    fn tell_all(&mut self, servers: Vec<Stored>) {
+        let there: BTreeSet<Uuid> = servers.iter().map(|stored| stored.server.id).collect();
         self.is_over = self.one.is_some() && servers.is_empty();
-        for (id, stored) in servers {
-            if self.until_rest && stored.server.is_at_rest() {
-                self.is_over = true;
-            }
-            let told = (stored.revision, stored.server.hostname.to_string());
-            if self.told.get(&id) != Some(&told) {
-                self.due.extend(event(&stored.server, stored.revision));
-                self.told.insert(id, told);
-            }
+        let gone: Vec<_> = self.told.extract_if(.., |id, _| !there.contains(id)).collect();
+        for (id, (_, hostname)) in gone {
+            let data = serde_json::json!({"id": id, "hostname": hostname});
+            self.due.push_back(Event::default().event("deleted").data(data.to_string()));
+        }
+        for stored in servers {
+            self.tell(stored);
+        }
+    }
+
+    fn tell(&mut self, Stored { server, revision }: Stored) {
+        if self.until_rest && server.is_at_rest() {
+            self.is_over = true;
+        }
+        if let Some((_, hostname)) = &mut self.one {
+            hostname.clone_from(&server.hostname);
+        }
+        let told = (revision, server.hostname.clone());
+        if self.told.get(&server.id) != Some(&told) {
+            self.due.extend(event(&server, revision));
+            self.told.insert(server.id, told);
         }
     }
 }

@@ -73,7 +73,10 @@ pub(super) async fn readyz(State(service): State<Service>) -> Result<Success<Rea
 }
 
 async fn look(service: &Service) -> Result<(), String> {
-    service.lifecycle.list().await.map_err(|error| crate::error_chain(&error))?;
+    service.lifecycle.probe().await.map_err(|error| crate::error_chain(&error))?;
+    if let Some(trouble) = service.lifecycle.trouble() {
+        return Err(trouble);
+    }
     let checks = service.dns.diagnose(dns::call(BUDGET)).await.map_err(|error| dns::why(&error))?;
     match checks.into_iter().find(|check| check.level == Level::Fail) {
         None => Ok(()),

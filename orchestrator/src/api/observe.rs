@@ -29,14 +29,6 @@ pub(super) async fn observe(State(guard): State<Arc<Guard>>, request: Request, n
 /// The metrics, for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "the text format of Prometheus", content_type = "text/plain", body = String)))]
 pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse {
-    match service.lifecycle.list().await {
-        Ok(servers) => {
-            let states: Vec<_> = servers.iter().map(|stored| stored.server.state).collect();
-            service.lifecycle.metrics().servers(&states);
-        }
-        // The rest is worth telling; `/readyz` tells of this.
-        Err(error) => tracing::warn!("the servers are not counted: {}", crate::error_chain(&error)),
-    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.lifecycle.metrics().render())
 }
 

@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Selection, SetTag, Wanted};
 use crate::repair::Problem;
-use crate::verification::Verification;
+use crate::verification::{self, Verification};
 
 /// Long enough for a lost packet, short enough for somebody who waits.
 const USUAL_WAIT: Duration = Duration::from_secs(2);
@@ -170,7 +170,8 @@ pub(super) struct VerifyRequest {
 
 /// Asks every name server whether it answers with what is registered.
 ///
-/// What the name servers answer is data: whoever asks reads it there, and the request itself has succeeded.
+/// What the name servers answer is data: whoever asks reads it there, and the request itself has succeeded. Where it is the name
+/// of a server whose records were not verified so far, and now all of them are, its `dns.verified` becomes true.
 #[utoipa::path(post, path = "/api/v1/dns/records/{name}/verify", tag = "records", request_body = Option<VerifyRequest>, params(("name" = String, Path)),
     responses((status = 200, body = Body<Vec<Verification>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn verify(
@@ -188,7 +189,14 @@ pub(super) async fn verify(
     }
     let wait = asked.wait.map_or(Ok(USUAL_WAIT), |text| request::wait(&text))?;
     let selection = Selection { name, record_type, values: asked.values };
-    Ok(Success::ok(service.registry.verify(&selection, wait).await?))
+    let verifications = service.registry.verify(&selection, wait).await?;
+    if let Some(name) = verification::verified_name(&verifications)
+        && let Err(error) = service.lifecycle.confirm(name).await
+    {
+        // What was asked for is done.
+        tracing::warn!(name, "the server of this name was not marked as verified: {}", crate::error_chain(&error));
+    }
+    Ok(Success::ok(verifications))
 }
 
 /// Which records of a name.

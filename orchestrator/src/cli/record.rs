@@ -1,5 +1,6 @@
 //! `record list|register|update|unregister|adopt|release|repair|verify|plan|apply|export`
 
+mod confirm;
 mod desired;
 mod plan;
 
@@ -18,7 +19,7 @@ use crate::registry::{Listing, Registry, Selection, Wanted};
 use crate::remote::Remote;
 use crate::repair::Problem;
 use crate::serve::Holder;
-use crate::verification::{Verdict, Verification};
+use crate::verification::{self, Verification};
 
 /// How long another command may hold the embedded store, or a service take until it answers.
 const HELD_FOR: Duration = Duration::from_secs(10);
@@ -219,13 +220,20 @@ pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Con
             }
         }
         Command::Verify { selected, wait } => {
-            let verifications = access.verify(&selected.into(), wait).await?;
+            let selection = selected.into();
+            let verifications = access.verify(&selection, wait).await?;
             console.result(verifications.as_slice(), output::verification_table)?;
             for problem in verifications.iter().flat_map(Verification::problems) {
                 console.error(&problem);
             }
-            let is_verified = |verification: &Verification| verification.outcome == Verdict::Verified;
-            Ok(Exit::when(!verifications.is_empty() && verifications.iter().all(is_verified)))
+            let Some(name) = verification::verified_name(&verifications) else { return Ok(Exit::when(false)) };
+            if let Access::Alone { dns, config, .. } = &access
+                && let Err(Failure::Usage(error) | Failure::Failed(error)) =
+                    confirm::confirm(name, &selection, dns, config, console).await
+            {
+                console.warning(&format!("the server {name} was not marked as verified: {error:#}"));
+            }
+            Ok(Exit::Done)
         }
     }
 }

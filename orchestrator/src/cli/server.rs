@@ -16,7 +16,7 @@ use super::progress::{Progress, Servers};
 use super::{Exit, Failure, Settings, zone};
 use crate::config::Config;
 use crate::desired::NewServer;
-use crate::dns;
+use crate::dns::{self, Dns};
 use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Error as LifecycleError, Lifecycle, Policy, Workflow};
 use crate::provider;
@@ -292,11 +292,12 @@ pub(super) async fn parts(
     inventory: Arc<dyn Inventory>,
 ) -> Result<(Arc<DnsManager>, Lifecycle), Failure> {
     let dns = Arc::new(dns::connect(config).await?);
-    let lifecycle = lifecycle(config, Arc::clone(&dns), inventory);
+    let lifecycle = lifecycle(config, dns.clone(), inventory);
     Ok((dns, lifecycle))
 }
 
-fn lifecycle(config: &Config, dns: Arc<DnsManager>, inventory: Arc<dyn Inventory>) -> Lifecycle {
+/// The servers of an inventory, as a command sees to them.
+pub(super) fn lifecycle(config: &Config, dns: Arc<dyn Dns>, inventory: Arc<dyn Inventory>) -> Lifecycle {
     // Many at a time share transactions.
     let dns = Arc::new(dns::Batching::new(dns));
     Lifecycle::new(dns, config.provider.provider(), inventory, Policy::of(config).for_a_command())

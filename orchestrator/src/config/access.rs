@@ -1,4 +1,5 @@
-//! How the backend is entered: `[orchestrator.dns.tls]` and `[orchestrator.dns.credentials]`.
+//! How an etcd is entered: `[orchestrator.dns.tls]` and `[orchestrator.dns.credentials]` for the records, and the same tables of
+//! `orchestrator.inventory`.
 //!
 //! Files are read at load, so that what is wrong with them is said at once and with the key's place. What they hold is
 //! shown nowhere: only their paths are.
@@ -8,11 +9,11 @@ use std::path::{Path, PathBuf};
 use dns_manager_host::{Secret, TlsError};
 
 use super::endpoint::Endpoint;
-use super::key::{self, Key};
+use super::key::{self, Entrance, Key};
 use super::value::Source;
 use super::{Problem, Reader, parse};
 
-/// The table `orchestrator.dns.tls`.
+/// A table `tls`.
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// The file of the authorities that are trusted; none: those of the system.
@@ -23,7 +24,7 @@ pub struct Tls {
     pub content: dns_manager_host::Tls,
 }
 
-/// The table `orchestrator.dns.credentials`.
+/// A table `credentials`.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The user.
@@ -32,31 +33,51 @@ pub struct Credentials {
     pub password: Secret,
 }
 
+/// The etcd that somebody is to enter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Door<'a> {
+    /// The keys that say how.
+    pub(super) keys: &'a Entrance,
+    /// Its members; none: there is no such etcd.
+    pub(super) urls: &'a [Endpoint],
+    /// The key that names them.
+    pub(super) named_by: &'static Key,
+    /// What to say where there are none.
+    pub(super) absent: &'a str,
+}
+
+impl Door<'_> {
+    /// Whether it is https; a mixture is said to be wrong elsewhere.
+    fn is_secure(&self) -> bool {
+        self.urls.iter().any(Endpoint::is_secure)
+    }
+}
+
 impl Reader<'_> {
-    /// Whether all URLs are https; a mixture is wrong.
-    pub(super) fn is_secure(&mut self, urls: &[Endpoint]) -> bool {
-        let is_secure = urls.iter().any(Endpoint::is_secure);
-        if is_secure && !urls.iter().all(Endpoint::is_secure) {
-            self.wrong(
-                &key::COREDNS_URL,
-                "some URLs are http and some are https: write https for all of them".to_owned(),
-            );
+    /// Some URLs that are http, and some that are https, are wrong.
+    pub(super) fn alike(&mut self, key: &'static Key, urls: &[Endpoint]) {
+        if urls.iter().any(Endpoint::is_secure) && !urls.iter().all(Endpoint::is_secure) {
+            self.wrong(key, "some URLs are http and some are https: write https for all of them".to_owned());
         }
-        is_secure
     }
 
-    pub(super) fn tls(&mut self, urls: &[Endpoint], is_secure: bool) -> Option<Tls> {
-        let [ca, certificate, own_key] =
-            [&key::TLS_CA, &key::TLS_CERTIFICATE, &key::TLS_KEY].map(|key| (key, self.take_path(key)));
+    pub(super) fn tls(&mut self, door: Door<'_>) -> Option<Tls> {
+        let Entrance { ca, certificate, key: own_key, tls: table, .. } = *door.keys;
+        let [ca, certificate, own_key] = [ca, certificate, own_key].map(|key| (key, self.take_path(key)));
         let set = [&ca, &certificate, &own_key].into_iter().find_map(|(key, path)| path.as_ref().map(|_| *key))?;
-        if !is_secure {
-            let why = match urls {
-                [] => format!("{} is not set: there is nothing that TLS could be for", key::COREDNS_URL.path),
-                [url, ..] => format!(
-                    "TLS is set up, but {} is http: write \"{}\", or remove [orchestrator.dns.tls]",
-                    key::COREDNS_URL.path,
-                    url.secured()
-                ),
+        if !door.is_secure() {
+            let why = match door.urls {
+                [] => format!("{}: there is nothing that TLS could be for", door.absent),
+                [url, ..] => {
+                    let (urls, url) = (door.named_by.path, url.secured());
+                    let is_of_inventory = self.collection.known.contains_key(key::INVENTORY_URLS.path);
+                    let instead = if is_of_inventory && table == key::RECORDS.tls {
+                        format!("; for {} there is [{}]", key::INVENTORY_URLS.path, key::INVENTORY.tls)
+                    } else {
+                        String::new()
+                    };
+                    format!("TLS is set up, but {urls} is http: write \"{url}\", or remove [{table}]{instead}")
+                }
             };
             self.wrong(set, why);
             return None;
@@ -81,7 +102,7 @@ impl Reader<'_> {
                 None
             }
             (Some(certificate), Some(own_key)) => {
-                content = self.identity(content, &certificate, &own_key)?;
+                content = self.identity(door.keys, content, &certificate, &own_key)?;
                 Some((certificate, own_key))
             }
         };
@@ -90,51 +111,52 @@ impl Reader<'_> {
 
     fn identity(
         &mut self,
+        keys: &Entrance,
         content: dns_manager_host::Tls,
         certificate: &Path,
         own_key: &Path,
     ) -> Option<dns_manager_host::Tls> {
-        let certificate_pem = self.read_file(&key::TLS_CERTIFICATE, certificate);
-        let key_pem = self.read_file(&key::TLS_KEY, own_key);
+        let certificate_pem = self.read_file(keys.certificate, certificate);
+        let key_pem = self.read_file(keys.key, own_key);
         let error = match content.identity(&certificate_pem?, &key_pem?) {
             Ok(content) => return Some(content),
             Err(error) => error,
         };
         match error {
             TlsError::NoCertificate | TlsError::BadCertificate(_) => {
-                self.wrong(&key::TLS_CERTIFICATE, format!("{}: {error}", certificate.display()));
+                self.wrong(keys.certificate, format!("{}: {error}", certificate.display()));
             }
             TlsError::NoKey | TlsError::EncryptedKey | TlsError::BadKey(_) => {
-                self.wrong(&key::TLS_KEY, format!("{}: {error}", own_key.display()));
+                self.wrong(keys.key, format!("{}: {error}", own_key.display()));
             }
             TlsError::KeyOfAnother => {
-                self.wrong(&key::TLS_KEY, format!("{}: {error} {}", own_key.display(), certificate.display()));
+                self.wrong(keys.key, format!("{}: {error} {}", own_key.display(), certificate.display()));
             }
         }
         None
     }
 
-    pub(super) fn credentials(&mut self, urls: &[Endpoint]) -> Option<Credentials> {
-        let username = self.take(&key::USERNAME, parse::text);
-        let file = self.take_path(&key::PASSWORD_FILE);
-        let variable = self.take(&key::PASSWORD_ENV, parse::text);
+    pub(super) fn credentials(&mut self, door: Door<'_>) -> Option<Credentials> {
+        let keys = door.keys;
+        let username = self.take(keys.username, parse::text);
+        let file = self.take_path(keys.password_file);
+        let variable = self.take(keys.password_env, parse::text);
         let set = match (&username, &file, &variable) {
-            (Some(_), _, _) => &key::USERNAME,
-            (None, Some(_), _) => &key::PASSWORD_FILE,
-            (None, None, Some(_)) => &key::PASSWORD_ENV,
+            (Some(_), _, _) => keys.username,
+            (None, Some(_), _) => keys.password_file,
+            (None, None, Some(_)) => keys.password_env,
             (None, None, None) => return None,
         };
-        if urls.is_empty() {
-            let url = key::COREDNS_URL.path;
-            self.wrong(set, format!("{url} is not set: there is nothing that credentials could be for"));
+        if door.urls.is_empty() {
+            self.wrong(set, format!("{}: there is nothing that credentials could be for", door.absent));
             return None;
         }
         let password = match (file, variable) {
             (Some(_), Some(_)) => {
-                self.wrong(&key::PASSWORD_ENV, format!("{} is set, too: keep one of the two", key::PASSWORD_FILE.path));
+                self.wrong(keys.password_env, format!("{} is set, too: keep one of the two", keys.password_file.path));
                 None
             }
-            (Some(file), None) => self.password_in(&file),
+            (Some(file), None) => self.password_in(keys, &file),
             (None, Some(variable)) => match self.environment.variable(&variable) {
                 Some(password) => Some(Secret::from(password)),
                 None => {
@@ -142,25 +164,25 @@ impl Reader<'_> {
                     let is_name = variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
                         && !variable.starts_with(|c: char| c.is_ascii_digit());
                     let named = if is_name { variable.as_str() } else { "that is named here" };
-                    self.wrong(&key::PASSWORD_ENV, format!("the environment variable {named} is not set, or empty"));
+                    self.wrong(keys.password_env, format!("the environment variable {named} is not set, or empty"));
                     None
                 }
             },
             (None, None) => {
-                let [file, variable] = [key::PASSWORD_FILE.path, key::PASSWORD_ENV.path];
+                let [file, variable] = [keys.password_file.path, keys.password_env.path];
                 self.wrong(set, format!("there is no password for this user: set {file} or {variable}"));
                 None
             }
         };
         if username.is_none() {
-            self.wrong(set, format!("{} is not set: whose password is it?", key::USERNAME.path));
+            self.wrong(set, format!("{} is not set: whose password is it?", keys.username.path));
         }
         Some(Credentials { username: username?, password: password? })
     }
 
     /// One line of text; the end of the line does not belong to it.
-    fn password_in(&mut self, file: &Path) -> Option<Secret> {
-        let octets = self.read_file(&key::PASSWORD_FILE, file)?;
+    fn password_in(&mut self, keys: &Entrance, file: &Path) -> Option<Secret> {
+        let octets = self.read_file(keys.password_file, file)?;
         let name = file.display();
         let why = match String::from_utf8(octets) {
             Err(_) => format!("{name} is not text"),
@@ -176,7 +198,7 @@ impl Reader<'_> {
                 }
             }
         };
-        self.wrong(&key::PASSWORD_FILE, why);
+        self.wrong(keys.password_file, why);
         None
     }
 
@@ -191,8 +213,8 @@ impl Reader<'_> {
 }
 
 /// Says that a password is sent where others can read it.
-pub(super) fn in_clear(credentials: Option<&Credentials>, urls: &[Endpoint]) -> Option<String> {
+pub(super) fn in_clear(username: &Key, credentials: Option<&Credentials>, urls: &[Endpoint]) -> Option<String> {
     let url = urls.iter().find(|url| !url.is_secure() && !url.is_loopback())?;
     credentials?;
-    Some(format!("{}: the password goes to \"{url}\" in clear text: use https", key::USERNAME.path))
+    Some(format!("{}: the password goes to \"{url}\" in clear text: use https", username.path))
 }

@@ -59,6 +59,13 @@ pub(super) const INVENTORY_KIND: Key = text("orchestrator.inventory.kind", Fallb
 pub(super) const INVENTORY_URLS: Key =
     Key { path: "orchestrator.inventory.urls", kind: Kind::TextOrList, fallback: Fallback::Absent };
 pub(super) const INVENTORY_PATH: Key = text("orchestrator.inventory.path", Fallback::Text("/dns-manager"));
+pub(super) const INVENTORY_TLS_CA: Key = file("orchestrator.inventory.tls.ca");
+pub(super) const INVENTORY_TLS_CERTIFICATE: Key = file("orchestrator.inventory.tls.certificate");
+pub(super) const INVENTORY_TLS_KEY: Key = file("orchestrator.inventory.tls.key");
+pub(super) const INVENTORY_USERNAME: Key = text("orchestrator.inventory.credentials.username", Fallback::Absent);
+pub(super) const INVENTORY_PASSWORD_FILE: Key = file("orchestrator.inventory.credentials.password_file");
+pub(super) const INVENTORY_PASSWORD_ENV: Key =
+    text("orchestrator.inventory.credentials.password_env", Fallback::Absent);
 pub(super) const PROVIDER_PROGRAM: Key = file("orchestrator.provider.program");
 pub(super) const PROVIDER_ARGUMENTS: Key =
     Key { path: "orchestrator.provider.arguments", kind: Kind::List, fallback: Fallback::Absent };
@@ -97,6 +104,41 @@ pub(super) const LOG_FORMAT: Key = text("orchestrator.log.format", Fallback::Tex
 pub(super) const OTLP_ENDPOINT: Key = text("orchestrator.telemetry.otlp_endpoint", Fallback::Absent);
 pub(super) const LOG_FILTER: Key = text("orchestrator.log.filter", Fallback::Text("info,hickory_server=warn"));
 
+/// The keys that say how one etcd is entered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entrance {
+    /// The table of the next three.
+    pub(super) tls: &'static str,
+    pub(super) ca: &'static Key,
+    pub(super) certificate: &'static Key,
+    pub(super) key: &'static Key,
+    pub(super) username: &'static Key,
+    pub(super) password_file: &'static Key,
+    pub(super) password_env: &'static Key,
+}
+
+/// That of the records.
+pub(super) const RECORDS: Entrance = Entrance {
+    tls: "orchestrator.dns.tls",
+    ca: &TLS_CA,
+    certificate: &TLS_CERTIFICATE,
+    key: &TLS_KEY,
+    username: &USERNAME,
+    password_file: &PASSWORD_FILE,
+    password_env: &PASSWORD_ENV,
+};
+
+/// That of the inventory.
+pub(super) const INVENTORY: Entrance = Entrance {
+    tls: "orchestrator.inventory.tls",
+    ca: &INVENTORY_TLS_CA,
+    certificate: &INVENTORY_TLS_CERTIFICATE,
+    key: &INVENTORY_TLS_KEY,
+    username: &INVENTORY_USERNAME,
+    password_file: &INVENTORY_PASSWORD_FILE,
+    password_env: &INVENTORY_PASSWORD_ENV,
+};
+
 /// Every key, in the order in which people are shown them.
 pub(super) const KEYS: &[&Key] = &[
     &LISTEN,
@@ -123,6 +165,12 @@ pub(super) const KEYS: &[&Key] = &[
     &INVENTORY_KIND,
     &INVENTORY_URLS,
     &INVENTORY_PATH,
+    &INVENTORY_TLS_CA,
+    &INVENTORY_TLS_CERTIFICATE,
+    &INVENTORY_TLS_KEY,
+    &INVENTORY_USERNAME,
+    &INVENTORY_PASSWORD_FILE,
+    &INVENTORY_PASSWORD_ENV,
     &PROVIDER_PROGRAM,
     &PROVIDER_ARGUMENTS,
     &PROVIDER_ENVIRONMENT,
@@ -162,6 +210,8 @@ const TABLES: &[&str] = &[
     "orchestrator.provider",
     "orchestrator.embedded",
     "orchestrator.inventory",
+    "orchestrator.inventory.tls",
+    "orchestrator.inventory.credentials",
     "orchestrator.workflow",
     "orchestrator.reconcile",
     "orchestrator.access",

@@ -11,6 +11,7 @@ use dns_manager_host::contract::{Action, Change, Check, Expectation, Filter, Out
 use dns_manager_host::{Call, Error};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::Dns;
 
@@ -27,13 +28,26 @@ struct Queue {
     waiting: Vec<Waiting>,
     /// Whether somebody is sending.
     is_busy: bool,
+    /// How many have come.
+    number: u64,
 }
 
 /// Changes of one caller.
 struct Waiting {
+    number: u64,
     changes: Vec<Change>,
     call: Call,
+    /// When the call's budget is used up, the time in the queue included.
+    until: Instant,
     answer: oneshot::Sender<Result<Vec<Outcome>, Error>>,
+}
+
+impl Waiting {
+    /// The call, with the time that is left for it.
+    fn call(&self) -> Call {
+        let budget = self.until.saturating_duration_since(Instant::now());
+        Call { budget, ..self.call.clone() }
+    }
 }
 
 impl Batching {
@@ -46,6 +60,14 @@ impl Batching {
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a caller off the queue; false: his changes are under way.
+    fn withdraw(&self, number: u64) -> bool {
+        let mut queue = self.queue();
+        let before = queue.waiting.len();
+        queue.waiting.retain(|waiting| waiting.number != number);
+        queue.waiting.len() < before
     }
 
     /// Sends batch after batch until nobody waits.
@@ -69,8 +91,8 @@ impl Shared {
     }
 
     async fn send(&self, batch: Vec<Waiting>) {
-        // What the most impatient one wanted; the time in the queue comes on top.
-        let budget = batch.iter().map(|waiting| waiting.call.budget).min().unwrap_or_default();
+        // What the most impatient one has left.
+        let budget = batch.iter().map(|waiting| waiting.call().budget).min().unwrap_or_default();
         let request_id = batch.first().map(|waiting| waiting.call.request_id.clone()).unwrap_or_default();
         let changes = batch.iter().flat_map(|waiting| waiting.changes.clone()).collect();
         let answered = self.dns.apply(changes, Call { budget, request_id, ..Call::default() }).await;
@@ -80,9 +102,10 @@ impl Shared {
                 // An error cannot be copied: all but one make a call of their own, and are told by that.
                 let mut error = Some(error);
                 for waiting in batch {
+                    let call = waiting.call();
                     let answer = match error.take() {
                         Some(error) => Err(error),
-                        None => self.dns.apply(waiting.changes, waiting.call).await,
+                        None => self.dns.apply(waiting.changes, call).await,
                     };
                     let _ = waiting.answer.send(answer);
                 }
@@ -133,17 +156,26 @@ impl Dns for Batching {
             return self.0.dns.apply(changes, call);
         }
         Box::pin(async move {
-            let (answer, answered) = oneshot::channel();
-            let is_first = {
+            let (answer, mut answered) = oneshot::channel();
+            let (budget, until) = (call.budget, Instant::now() + call.budget);
+            let (number, is_first) = {
                 let mut queue = self.0.queue();
-                queue.waiting.push(Waiting { changes, call, answer });
-                !std::mem::replace(&mut queue.is_busy, true)
+                queue.number += 1;
+                let number = queue.number;
+                queue.waiting.push(Waiting { number, changes, call, until, answer });
+                (number, !std::mem::replace(&mut queue.is_busy, true))
             };
             if is_first {
                 // By itself: who began it may go away, and others wait.
                 tokio::spawn(Arc::clone(&self.0).send_all());
             }
-            answered.await.unwrap_or_else(|_| Err(Error::Internal("the call broke off".to_owned())))
+            let answer = match timeout_at(until, &mut answered).await {
+                Ok(answer) => answer,
+                Err(_) if self.0.withdraw(number) => return Err(Error::Busy { budget }),
+                // It is under way, and its own budget ends it.
+                Err(_) => answered.await,
+            };
+            answer.unwrap_or_else(|_| Err(Error::Internal("the call broke off".to_owned())))
         })
     }
 
@@ -228,6 +260,27 @@ mod tests {
 
         fake.set_broken(false);
         assert!(dns.apply(vec![add("b.example.com", 1)], Call::default()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_longer_than_his_budget_is_told_and_nothing_is_done() {
+        let fake = Arc::new(FakeDns::default());
+        fake.set_delay(Duration::from_secs(20));
+        let dns = Batching::new(fake.clone());
+        let one = |name: &str, budget| {
+            let call = Call { budget: Duration::from_secs(budget), ..Call::default() };
+            dns.apply(vec![add(name, 1)], call)
+        };
+        let behind = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::join!(one("b.example.com", 5), one("c.example.com", 60))
+        };
+
+        let (first, (hasty, patient)) = tokio::join!(one("a.example.com", 30), behind);
+
+        assert!(first.is_ok() && patient.is_ok(), "{first:?} {patient:?}");
+        assert!(matches!(hasty, Err(Error::Busy { .. })), "{hasty:?}");
+        assert_eq!(fake.stored(), ["a.example.com 192.0.2.1 -", "c.example.com 192.0.2.1 -"]);
     }
 
     #[tokio::test]

@@ -8,8 +8,9 @@ pub mod transaction;
 
 use std::path::{Path, PathBuf};
 
-use crate::database::{self, Reopening};
-use redb::{DatabaseError, ReadOnlyTable, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{DatabaseError, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use crate::database::{self, MayBeOfDisk, Reopening, Wrote};
 
 pub use transaction::{Answer, Compare, Done, Operand, Operation, Operator, Transaction};
 
@@ -106,13 +107,10 @@ pub enum Fault {
     Storage(#[source] Source),
 }
 
-impl Fault {
-    /// Whether the disk failed, now or before: what is read again from it may be good.
+impl MayBeOfDisk for Fault {
     fn is_of_disk(&self) -> bool {
         match self {
-            Self::Storage(why) => {
-                matches!(why.downcast_ref(), Some(redb::Error::Io(_) | redb::Error::PreviousIo))
-            }
+            Self::Storage(why) => why.is_of_disk(),
             Self::Compacted | Self::FutureRevision | Self::KeyNotFound | Self::LeaseNotFound => false,
         }
     }
@@ -173,16 +171,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Reads; once more if the disk had failed the database before.
     fn reading<T>(&self, read: impl Fn(&Snapshot) -> Result<T, Fault>) -> Result<T, Fault> {
-        let once = || read(&self.snapshot()?);
-        match once() {
-            Err(fault) if fault.is_of_disk() => {
-                self.database.suspect();
-                once()
-            }
-            done => done,
-        }
+        self.database.reading(|transaction| read(&Snapshot::of(transaction)?))
     }
 
     /// Reads; the revision of the store comes with it.
@@ -200,25 +190,18 @@ impl Store {
     ///
     /// The store cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, Fault> {
-        let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        Ok(View {
-            revision: number(&meta, REVISION)?.unwrap_or(FIRST_REVISION),
-            compacted: number(&meta, COMPACTED)?.unwrap_or_default(),
-            keys: transaction.open_table(KEYS)?,
-            versions: transaction.open_table(VERSIONS)?,
-        })
+        self.database.reading(Snapshot::of)
     }
 
     /// Reading a table that nobody has made yet is an error.
     fn make_tables(&self) -> Result<(), Fault> {
-        let transaction = self.database.begin_write()?;
-        transaction.open_table(META)?;
-        transaction.open_table(KEYS)?;
-        transaction.open_table(VERSIONS)?;
-        transaction.open_table(CHANGES)?;
-        transaction.commit()?;
-        Ok(())
+        self.database.writing(|transaction| {
+            transaction.open_table(META)?;
+            transaction.open_table(KEYS)?;
+            transaction.open_table(VERSIONS)?;
+            transaction.open_table(CHANGES)?;
+            Ok(((), Wrote::Something))
+        })
     }
 }
 
@@ -233,6 +216,18 @@ pub struct View<K, V> {
     compacted: u64,
     keys: K,
     versions: V,
+}
+
+impl Snapshot {
+    fn of(transaction: &ReadTransaction) -> Result<Self, Fault> {
+        let meta = transaction.open_table(META)?;
+        Ok(View {
+            revision: number(&meta, REVISION)?.unwrap_or(FIRST_REVISION),
+            compacted: number(&meta, COMPACTED)?.unwrap_or_default(),
+            keys: transaction.open_table(KEYS)?,
+            versions: transaction.open_table(VERSIONS)?,
+        })
+    }
 }
 
 impl<K, V> View<K, V>

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use redb::{DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use tokio::sync::watch;
+use redb::{DatabaseError, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 
-use super::{Claim, Claims, Error, Inventory, Renamed, Stored, Written};
+use super::{Changes, Claim, Claims, Error, Inventory, Notices, Renamed, Stored, Written};
+use crate::database::{self, Reopening, Wrote};
 use crate::name::HostName;
 use crate::server::Server;
 
@@ -26,9 +26,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// The inventory of one `data_dir`, held by this process alone.
 #[derive(Clone)]
 pub struct Database {
-    file: Arc<redb::Database>,
+    file: Arc<Reopening>,
     claims: Claims,
-    changes: watch::Sender<u64>,
+    notices: Notices,
 }
 
 /// Why a database was not opened.
@@ -64,37 +64,47 @@ impl Database {
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |source: Source| OpenError::Unusable { directory: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(|error| unusable(error.into()))?;
-        let file = match crate::database::open(&directory.join(FILE)) {
+        let file = directory.join(FILE);
+        let file = match Reopening::new(move || database::open(&file)) {
             Ok(file) => file,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::Held(directory.to_owned())),
             Err(error) => return Err(unusable(error.into())),
         };
-        make_tables(&file).map_err(unusable)?;
-        Ok(Self { file: Arc::new(file), claims: Claims::default(), changes: watch::channel(0).0 })
+        Self::on(file).map_err(unusable)
+    }
+
+    /// Whether there is one in `directory`.
+    pub(super) fn is_in(directory: &Path) -> bool {
+        directory.join(FILE).exists()
+    }
+
+    fn on(file: Reopening) -> Result<Self, Source> {
+        make_tables(&file)?;
+        Ok(Self { file: Arc::new(file), claims: Claims::default(), notices: Notices::default() })
     }
 
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&ReadTransaction) -> Result<T, Source> + Send + 'static,
+        work: impl Fn(&ReadTransaction) -> Result<T, Source> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, Error>> {
         let file = Arc::clone(&self.file);
-        blocking("read", move || work(&file.begin_read()?))
+        blocking("read", move || file.reading(work))
     }
 
-    /// Writes what `work` returns to be written, or nothing.
+    /// Writes; `work` says of which servers it did.
     fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&WriteTransaction) -> Result<(T, bool), Source> + Send + 'static,
+        work: impl FnOnce(&WriteTransaction) -> Result<(T, Vec<HostName>), Source> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, Error>> {
-        let (file, changes) = (Arc::clone(&self.file), self.changes.clone());
+        let (file, notices) = (Arc::clone(&self.file), self.notices.clone());
         blocking("written", move || {
-            let transaction = file.begin_write()?;
-            let (result, has_written) = work(&transaction)?;
-            if has_written {
-                transaction.commit()?;
-                changes.send_modify(|count| *count += 1);
-            } else {
-                transaction.abort()?;
+            let (result, written) = file.writing(|transaction| {
+                let (result, written) = work(transaction)?;
+                let wrote = if written.is_empty() { Wrote::Nothing } else { Wrote::Something };
+                Ok::<_, Source>(((result, written), wrote))
+            })?;
+            if !written.is_empty() {
+                notices.tell(written);
             }
             Ok(result)
         })
@@ -144,9 +154,9 @@ impl Inventory for Database {
         let server = server.clone();
         self.write(move |transaction| {
             if revision(transaction, server.hostname.as_str())?.is_some() {
-                return Ok((None, false));
+                return Ok((None, Vec::new()));
             }
-            Ok((Some(put(transaction, &server)?), true))
+            Ok((Some(put(transaction, &server)?), vec![server.hostname]))
         })
     }
 
@@ -162,9 +172,9 @@ impl Inventory for Database {
         let server = server.clone();
         self.write(move |transaction| {
             if revision(transaction, server.hostname.as_str())? != Some(read_at) {
-                return Ok((Written::Changed, false));
+                return Ok((Written::Changed, Vec::new()));
             }
-            Ok((Written::At(put(transaction, &server)?), true))
+            Ok((Written::At(put(transaction, &server)?), vec![server.hostname]))
         })
     }
 
@@ -177,13 +187,13 @@ impl Inventory for Database {
         let (from, server) = (from.clone(), server.clone());
         self.write(move |transaction| {
             if revision(transaction, from.as_str())? != Some(read_at) {
-                return Ok((Renamed::Changed, false));
+                return Ok((Renamed::Changed, Vec::new()));
             }
             if revision(transaction, server.hostname.as_str())?.is_some() {
-                return Ok((Renamed::Taken, false));
+                return Ok((Renamed::Taken, Vec::new()));
             }
             take_out(transaction, from.as_str())?;
-            Ok((Renamed::At(put(transaction, &server)?), true))
+            Ok((Renamed::At(put(transaction, &server)?), vec![from, server.hostname]))
         })
     }
 
@@ -199,10 +209,10 @@ impl Inventory for Database {
         let hostname = hostname.clone();
         self.write(move |transaction| {
             if revision(transaction, hostname.as_str())? != Some(read_at) {
-                return Ok((Written::Changed, false));
+                return Ok((Written::Changed, Vec::new()));
             }
             take_out(transaction, hostname.as_str())?;
-            Ok((Written::At(read_at), true))
+            Ok((Written::At(read_at), vec![hostname]))
         })
     }
 
@@ -235,23 +245,34 @@ impl Inventory for Database {
         Box::pin(async move { Ok(self.claims.claim(server)) })
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.read(|transaction| {
+            transaction.open_table(SERVERS)?.first()?;
+            Ok(())
+        })
+    }
+
+    fn changes(&self) -> Changes {
+        self.notices.listen()
     }
 }
 
 /// Reading a table that nobody has made yet is an error.
-fn make_tables(file: &redb::Database) -> Result<(), Source> {
-    let transaction = file.begin_write()?;
-    transaction.open_table(SERVERS)?;
-    transaction.open_table(REVISIONS)?;
-    transaction.commit()?;
-    Ok(())
+fn make_tables(file: &Reopening) -> Result<(), Source> {
+    file.writing(|transaction| {
+        transaction.open_table(SERVERS)?;
+        transaction.open_table(REVISIONS)?;
+        Ok(((), Wrote::Something))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+    use crate::database::disk::Disk;
+    use crate::inventory::Changed;
     use crate::server::State;
 
     fn server(hostname: &str) -> Server {
@@ -302,7 +323,6 @@ mod tests {
         server.state = State::Ready;
         inventory.update(&server, read_at, None).await.unwrap();
         let mut changes = inventory.changes();
-        changes.mark_unchanged();
 
         server.state = State::Failed;
         assert_eq!(inventory.update(&server, read_at, None).await.unwrap(), Written::Changed);
@@ -310,7 +330,7 @@ mod tests {
 
         let kept = inventory.find(&server.hostname).await.unwrap().unwrap();
         assert_eq!(kept.server.state, State::Ready);
-        assert!(!changes.has_changed().unwrap());
+        assert_eq!(changes.next().now_or_never(), None);
     }
 
     #[tokio::test]
@@ -322,12 +342,14 @@ mod tests {
         let read_at = inventory.insert(&server).await.unwrap().unwrap();
         let other = self::server("web-02.example.com");
         inventory.insert(&other).await.unwrap();
+        let mut changes = inventory.changes();
 
         server.hostname = other.hostname.clone();
         assert_eq!(inventory.rename(&old, &server, read_at).await.unwrap(), Renamed::Taken);
         server.hostname = "web-03.example.com".parse().unwrap();
         assert!(matches!(inventory.rename(&old, &server, read_at).await.unwrap(), Renamed::At(_)));
         assert_eq!(inventory.rename(&old, &server, read_at).await.unwrap(), Renamed::Changed);
+        assert_eq!(changes.next().await, Changed::from([old, server.hostname.clone()]), "told of once, with both");
 
         let names: Vec<_> = inventory.list().await.unwrap().into_iter().map(|stored| stored.server.hostname).collect();
         assert_eq!(names, [other.hostname, server.hostname]);
@@ -339,5 +361,35 @@ mod tests {
         let _holder = Database::open(directory.path()).unwrap();
 
         assert!(matches!(Database::open(directory.path()), Err(OpenError::Held(_))));
+    }
+
+    #[tokio::test]
+    async fn an_inventory_whose_disk_was_full_goes_on_when_there_is_room_again() {
+        let (directory, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+        let inventory = Database::on(disk.open(&directory.path().join(FILE))).unwrap();
+        let mut kept = server("web-01.example.com");
+        let mut read_at = inventory.insert(&kept).await.unwrap().unwrap();
+
+        for round in 0..3 {
+            disk.set_full(true);
+            let lost = Server { state: State::Failed, ..kept.clone() };
+            for _ in 0..3 {
+                let error = inventory.update(&lost, read_at, None).await.unwrap_err();
+                assert_eq!(error.to_string(), "the inventory cannot be written", "round {round}");
+            }
+            let refused = inventory.insert(&server("web-02.example.com")).await;
+            assert!(refused.is_err(), "round {round}: {refused:?}");
+
+            disk.set_full(false);
+            let stored = Stored { server: kept.clone(), revision: read_at };
+            assert_eq!(inventory.list().await.unwrap(), [stored], "round {round}: what was read is as it was");
+            inventory.probe().await.unwrap();
+            kept.state = if round % 2 == 0 { State::Ready } else { State::Waiting };
+            let Written::At(now) = inventory.update(&kept, read_at, None).await.unwrap() else { panic!() };
+            read_at = now;
+        }
+        drop(inventory);
+        let again = Database::open(directory.path()).unwrap();
+        assert_eq!(again.list().await.unwrap(), [Stored { server: kept, revision: read_at }]);
     }
 }

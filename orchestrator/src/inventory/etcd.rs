@@ -21,29 +21,33 @@
 //! DNS is under that store's own epochs, and a record of a server that is gone by then is found and removed by the next
 //! reconciliation; a provider tells servers by their id, so that a late creation is that server's, and its deletion ends it.
 
+mod account;
+mod calls;
 mod session;
+mod watching;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, GetOptions, KeyValue, PutOptions, TlsOptions, Txn, TxnOp,
-    TxnOpResponse, TxnResponse, WatchOptions,
+    Client, Compare, CompareOp, ConnectOptions, GetOptions, GetResponse, KeyValue, PutOptions, TlsOptions, Txn, TxnOp,
+    TxnOpResponse, TxnResponse,
 };
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::{Claim, Error, Inventory, Renamed, Stored, Written};
+use super::{Changes, Claim, Error, Inventory, Notices, Renamed, Stored, Written};
 use crate::name::HostName;
 use crate::server::Server;
+use account::Account;
+use calls::PATIENCE;
 use session::Session;
 
-/// Longer than etcd needs to say that it has no quorum (7 s).
-const PATIENCE: Duration = Duration::from_secs(8);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Less than those wait who ask whether it can be read.
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
 /// Keys in one answer; servers are some kilobytes each, and an answer 4 MiB at most.
 const PAGE: i64 = 200;
 /// How often giving a claim back is tried.
@@ -73,8 +77,9 @@ pub struct Etcd(Arc<Parts>);
 struct Parts {
     client: Client,
     path: String,
+    account: Account,
     session: Session,
-    changes: watch::Sender<u64>,
+    notices: Notices,
     /// What this process has claimed.
     held: Mutex<BTreeSet<Uuid>>,
     watching: AbortHandle,
@@ -93,36 +98,56 @@ impl Etcd {
     ///
     /// None answers, or it lets nobody in.
     pub async fn connect(access: &Access) -> Result<Self, Error> {
-        let opening = |source: Source| Error { action: "opened", source };
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_WITHIN)
-            .with_timeout(PATIENCE)
-            .with_keep_alive(Duration::from_secs(3), Duration::from_secs(3))
-            .with_auto_token_refresh(true);
-        if access.urls.iter().any(|url| url.starts_with("https://")) {
-            options = options.with_tls(tls(access));
-        }
-        if let Some((user, password)) = &access.credentials {
-            options = options.with_user(user.clone(), password.expose());
-        }
-        let client = within(Client::connect(&access.urls, Some(options))).await.map_err(opening)?;
+        let account = Account::of(access);
+        let opening = |source: Source| Error { action: "opened", source: account.explain(source) };
+        let client = enter(access).await.map_err(opening)?;
         let session = Session::open(client.clone()).await.map_err(opening)?;
-        let changes = watch::Sender::new(0);
-        let watching =
-            tokio::spawn(keep_watching(client.clone(), format!("{}/servers/", access.path), changes.clone()));
+        let notices = Notices::default();
+        let prefix = format!("{}/servers/", access.path);
+        let watching = tokio::spawn(watching::keep(client.clone(), prefix, notices.clone()));
         let parts = Parts {
             client,
             path: access.path.clone(),
+            account,
             session,
-            changes,
+            notices,
             held: Mutex::default(),
             watching: watching.abort_handle(),
         };
         let etcd = Self(Arc::new(parts));
         // What may not be read is said now.
-        etcd.list().await?;
+        etcd.probe().await?;
         Ok(etcd)
     }
+}
+
+/// Logs in, where there is somebody to log in as.
+async fn enter(access: &Access) -> Result<Client, Source> {
+    let mut options = ConnectOptions::new()
+        .with_connect_timeout(CONNECT_WITHIN)
+        .with_timeout(PATIENCE)
+        .with_keep_alive(Duration::from_secs(3), Duration::from_secs(3))
+        // Who has no leader says so at once, also to who watches: another member may have one.
+        .with_require_leader(true)
+        .with_auto_token_refresh(true);
+    if access.urls.iter().any(|url| url.starts_with("https://")) {
+        options = options.with_tls(tls(access));
+    }
+    let Some((user, password)) = &access.credentials else {
+        return connect(access, &options).await;
+    };
+    let as_user = options.clone().with_user(user.clone(), password.expose());
+    match connect(access, &as_user).await {
+        Err(error) if account::is_open_to_all(&error) => {
+            tracing::warn!("the etcd of the inventory has no access control: everybody may enter, and nobody logs in");
+            connect(access, &options).await
+        }
+        entered => entered,
+    }
+}
+
+async fn connect(access: &Access, options: &ConnectOptions) -> Result<Client, Source> {
+    calls::read(|| Client::connect(&access.urls, Some(options.clone()))).await
 }
 
 fn tls(access: &Access) -> TlsOptions {
@@ -137,35 +162,15 @@ fn tls(access: &Access) -> TlsOptions {
     }
 }
 
-/// Bounds a call: without it, a member that is silent is waited for for ever.
-async fn within<T>(call: impl Future<Output = Result<T, etcd_client::Error>>) -> Result<T, Source> {
-    match tokio::time::timeout(PATIENCE, call).await {
-        Ok(answer) => answer.map_err(Into::into),
-        Err(_) => Err(format!("etcd does not answer within {}", humantime::format_duration(PATIENCE)).into()),
-    }
-}
-
-/// Tells of every change below a prefix, whoever made it.
-async fn keep_watching(client: Client, prefix: String, changes: watch::Sender<u64>) {
-    loop {
-        let options = WatchOptions::new().with_prefix();
-        if let Ok(mut stream) = client.watch_client().watch(prefix.as_str(), Some(options)).await {
-            // What came before the watch began has been told of by nobody.
-            changes.send_modify(|count| *count += 1);
-            while let Ok(Some(answer)) = stream.message().await {
-                if answer.canceled() {
-                    break;
-                }
-                changes.send_modify(|count| *count += 1);
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
 impl Parts {
     fn server_key(&self, hostname: &HostName) -> String {
         format!("{}/servers/{hostname}", self.path)
+    }
+
+    /// The first key that a server can have, and the one behind the last.
+    fn servers(&self) -> (String, String) {
+        // `0` follows `/`.
+        (format!("{}/servers/", self.path), format!("{}/servers0", self.path))
     }
 
     fn claim_key(&self, server: Uuid) -> String {
@@ -177,7 +182,19 @@ impl Parts {
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, Source> {
-        within(self.client.kv_client().txn(txn)).await
+        let send = || {
+            let (mut client, txn) = (self.client.kv_client(), txn.clone());
+            async move { client.txn(txn).await }
+        };
+        calls::write(send).await
+    }
+
+    async fn get(&self, key: impl AsRef<[u8]>, options: &GetOptions) -> Result<GetResponse, Source> {
+        let send = || {
+            let (mut client, key, options) = (self.client.kv_client(), key.as_ref().to_vec(), options.clone());
+            async move { client.get(key, Some(options)).await }
+        };
+        calls::read(send).await
     }
 
     /// What a conditional write compares: the server's revision, and that the claim holds.
@@ -285,9 +302,27 @@ impl Drop for Held {
     }
 }
 
+impl Etcd {
+    fn reading<'a, T>(
+        &'a self,
+        work: impl Future<Output = Result<T, Source>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Error>> {
+        let failed = |source| Error { action: "read", source: self.0.account.explain(source) };
+        Box::pin(async move { work.await.map_err(failed) })
+    }
+
+    fn writing<'a, T>(
+        &'a self,
+        work: impl Future<Output = Result<T, Source>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Error>> {
+        let failed = |source| Error { action: "written", source: self.0.account.explain(source) };
+        Box::pin(async move { work.await.map_err(failed) })
+    }
+}
+
 impl Inventory for Etcd {
     fn insert<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, Result<Option<u64>, Error>> {
-        writing(async move {
+        self.writing(async move {
             let key = self.0.server_key(&server.hostname);
             let is_new = [Compare::create_revision(key.as_str(), CompareOp::Equal, 0)];
             let put = [TxnOp::put(key.as_str(), serde_json::to_vec(server)?, None)];
@@ -302,7 +337,7 @@ impl Inventory for Etcd {
         revision: u64,
         claim: Option<&'a Claim>,
     ) -> BoxFuture<'a, Result<Written, Error>> {
-        writing(async move {
+        self.writing(async move {
             let key = self.0.server_key(&server.hostname);
             let put = TxnOp::put(key.as_str(), serde_json::to_vec(server)?, None);
             self.0.write(key, revision, claim, put).await
@@ -315,7 +350,7 @@ impl Inventory for Etcd {
         server: &'a Server,
         revision: u64,
     ) -> BoxFuture<'a, Result<Renamed, Error>> {
-        writing(async move {
+        self.writing(async move {
             let (old, new) = (self.0.server_key(from), self.0.server_key(&server.hostname));
             let mut conditions = self.0.conditions(&old, revision, None)?;
             conditions.push(Compare::create_revision(new.as_str(), CompareOp::Equal, 0));
@@ -339,7 +374,7 @@ impl Inventory for Etcd {
         revision: u64,
         claim: Option<&'a Claim>,
     ) -> BoxFuture<'a, Result<Written, Error>> {
-        writing(async move {
+        self.writing(async move {
             let key = self.0.server_key(hostname);
             let delete = TxnOp::delete(key.as_str(), None);
             self.0.write(key, revision, claim, delete).await
@@ -347,24 +382,20 @@ impl Inventory for Etcd {
     }
 
     fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Stored>, Error>> {
-        reading(async move {
-            let mut kv = self.0.client.kv_client();
-            let answer = within(kv.get(self.0.server_key(hostname), None)).await?;
+        self.reading(async move {
+            let answer = self.0.get(&self.0.server_key(hostname), &GetOptions::new()).await?;
             answer.kvs().first().map(stored).transpose()
         })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
-        reading(async move {
-            let prefix = format!("{}/servers/", self.0.path);
-            // `0` follows `/`.
-            let end = format!("{}/servers0", self.0.path);
+        self.reading(async move {
+            let (prefix, end) = self.0.servers();
             let (mut from, mut at, mut all) = (prefix.into_bytes(), 0, Vec::new());
             loop {
                 // All pages are of one revision.
                 let options = GetOptions::new().with_range(end.as_str()).with_limit(PAGE).with_revision(at);
-                let mut kv = self.0.client.kv_client();
-                let answer = within(kv.get(from.clone(), Some(options))).await?;
+                let answer = self.0.get(&from, &options).await?;
                 for entry in answer.kvs() {
                     all.push(stored(entry)?);
                 }
@@ -376,30 +407,30 @@ impl Inventory for Etcd {
     }
 
     fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, Error>> {
-        writing(async move { Arc::clone(&self.0).claim(server).await })
+        self.writing(async move { Arc::clone(&self.0).claim(server).await })
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             if let Some(lease) = self.0.session.lease()
-                && let Err(error) = within(self.0.client.lease_client().revoke(lease.id())).await
+                && let Err(error) = calls::within(self.0.client.lease_client().revoke(lease.id())).await
             {
                 tracing::debug!(%error, "the lease was not given back; it runs out by itself");
             }
         })
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
+    fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.reading(async move {
+            let (prefix, end) = self.0.servers();
+            let options = GetOptions::new().with_range(end).with_limit(1).with_keys_only();
+            calls::bounded(PROBE_WITHIN, self.0.get(&prefix, &options)).await.map(drop)
+        })
     }
-}
 
-fn reading<'a, T>(work: impl Future<Output = Result<T, Source>> + Send + 'a) -> BoxFuture<'a, Result<T, Error>> {
-    Box::pin(async { work.await.map_err(|source| Error { action: "read", source }) })
-}
-
-fn writing<'a, T>(work: impl Future<Output = Result<T, Source>> + Send + 'a) -> BoxFuture<'a, Result<T, Error>> {
-    Box::pin(async { work.await.map_err(|source| Error { action: "written", source }) })
+    fn changes(&self) -> Changes {
+        self.0.notices.listen()
+    }
 }
 
 fn stored(entry: &KeyValue) -> Result<Stored, Source> {

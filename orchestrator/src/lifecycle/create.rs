@@ -19,7 +19,7 @@ use crate::record::{RecordType, value};
 use crate::registry;
 use crate::server::{Server, State, StepOutcome};
 use crate::timestamp::Timestamp;
-use crate::verification::{Verdict, Verification};
+use crate::verification::Verification;
 
 /// What to do about a creation that stopped.
 const RETRY: &str = "put that right and run `dns-manager server retry`, or delete the server";
@@ -145,37 +145,21 @@ async fn remove_former(parts: &Parts, server: &mut Server) -> bool {
 
 /// Asks the name servers for what is stored under the server's names, which includes what was just registered.
 pub(super) async fn verify(parts: &Parts, server: &mut Server, acknowledged: &Acknowledged) -> Ended {
-    let (expectations, written): (Vec<_>, Vec<_>) = to_verify(server)
-        .into_iter()
-        .map(|(name, record_type)| {
-            let expectation = Expectation { name, rr_type: Some(record_type.number()), data: None };
-            (expectation, acknowledged.since(record_type))
-        })
-        .unzip();
-    if expectations.is_empty() {
+    if to_verify(server).is_empty() {
         return Ended::done(State::Ready, "nothing is registered");
     }
-    let wait = parts.policy.verify_timeout;
-    let verifications: Vec<Verification> =
-        match parts.dns.verify(expectations, wait, dns::call(wait + VERIFY_MARGIN)).await {
-            // Each expectation names its type, so that there is one verification for each.
-            Ok(verifications) => verifications
-                .iter()
-                .zip(written)
-                .map(|(verification, written)| Verification::after_a_write(verification, written))
-                .collect(),
-            Err(error) => {
-                let problem = format!("it was not verified: {}", dns::why(&error));
-                return Ended::problem(server, State::Ready, problem);
-            }
-        };
-    let is_verified = verifications.iter().all(|verification| verification.outcome == Verdict::Verified);
+    let verifications = match ask(parts, server, acknowledged, parts.policy.verify_timeout).await {
+        Ok(verifications) => verifications,
+        Err(error) => {
+            let problem = format!("it was not verified: {}", dns::why(&error));
+            return Ended::problem(server, State::Ready, problem);
+        }
+    };
+    let is_verified = verifications.iter().all(Verification::is_verified);
     server.dns.verified = Some(is_verified);
     server.dns.resolvable_ms = resolvable(&verifications);
     if is_verified {
-        let types: BTreeSet<_> = verifications.iter().map(|verification| verification.record_type.as_str()).collect();
-        let types: Vec<_> = types.into_iter().collect();
-        let mut detail = format!("{} verified", types.join(", "));
+        let mut detail = verified(&verifications);
         for (nameserver, after) in &server.dns.resolvable_ms {
             if let Some(after) = after {
                 // Writing to a string cannot fail.
@@ -186,6 +170,32 @@ pub(super) async fn verify(parts: &Parts, server: &mut Server, acknowledged: &Ac
     }
     let problems: Vec<_> = verifications.iter().flat_map(Verification::problems).collect();
     Ended::problem(server, State::Ready, problems.join("; "))
+}
+
+/// What the name servers answer to all that is, or may be, registered.
+pub(super) async fn ask(
+    parts: &Parts,
+    server: &Server,
+    acknowledged: &Acknowledged,
+    wait: Duration,
+) -> Result<Vec<Verification>, dns_manager_host::Error> {
+    let (expectations, written): (Vec<_>, Vec<_>) = to_verify(server)
+        .into_iter()
+        .map(|(name, record_type)| {
+            let expectation = Expectation { name, rr_type: Some(record_type.number()), data: None };
+            (expectation, acknowledged.since(record_type))
+        })
+        .unzip();
+    let verifications = parts.dns.verify(expectations, wait, dns::call(wait + VERIFY_MARGIN)).await?;
+    // Each expectation names its type, so that there is one verification for each.
+    let after = |(verification, written)| Verification::after_a_write(verification, written);
+    Ok(verifications.iter().zip(written).map(after).collect())
+}
+
+/// `A, PTR verified`
+pub(super) fn verified(verifications: &[Verification]) -> String {
+    let types: BTreeSet<_> = verifications.iter().map(|verification| verification.record_type.as_str()).collect();
+    format!("{} verified", types.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// One change per address family that the server has.
@@ -215,7 +225,7 @@ fn planned(parts: &Parts, server: &Server) -> Vec<(Asked, Change)> {
 }
 
 /// Names and types that are, or may be, registered. One in doubt is settled by asking for what is stored.
-fn to_verify(server: &Server) -> BTreeSet<(String, RecordType)> {
+pub(super) fn to_verify(server: &Server) -> BTreeSet<(String, RecordType)> {
     let is_there = |outcome: &&Outcome| match outcome.outcome {
         Status::Created | Status::Updated | Status::Unchanged | Status::Unknown => true,
         Status::Deleted | Status::Refused | Status::Conflict | Status::Failed => false,

@@ -1,20 +1,30 @@
 //! Going on with whatever is not at rest: what an earlier process left, what others asked for, what is to be tried again.
+//!
+//! What there is to do is kept in an [`Agenda`]. The whole inventory is read at the start, when notices of changes may have
+//! been missed, and now and then; else only the servers that changed are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 use uuid::Uuid;
 
+use super::agenda::Agenda;
 use super::{Lifecycle, Parts, work};
-use crate::inventory::{Error, Stored};
+use crate::inventory::{Changed, Error};
+use crate::name::HostName;
 
-/// How often the inventory is looked through where no notice of a change comes.
+/// How often it is looked what is due, where no notice of a change comes.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// The inventory is not looked through more often than this, however much happens.
+/// It is not looked more often than this, however much happens.
 const AT_MOST_EVERY: Duration = Duration::from_millis(100);
+/// How often the whole inventory is read, whatever is told of.
+const READ_EVERY: Duration = Duration::from_secs(60);
+/// Servers that are read at a time.
+const READS: usize = 16;
 
 /// The background work of a service on its servers.
 pub struct Keeper {
@@ -34,54 +44,109 @@ impl Keeper {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let room = Arc::new(Semaphore::new(self.in_flight));
         let mut changes = self.parts.inventory.changes();
+        let mut agenda = Agenda::default();
         let mut workers = Workers::default();
+        let (mut unread, mut whole_at) = (Changed::Anything, Instant::now());
         tokio::pin!(stop);
         'service: loop {
-            changes.mark_unchanged();
-            match self.parts.inventory.list().await {
-                Ok(servers) => servers.into_iter().for_each(|stored| self.see_to(stored, &room, &mut workers)),
-                Err(error) => tracing::error!("{}", crate::error_chain(&error)),
+            if whole_at.elapsed() >= READ_EVERY {
+                unread = Changed::Anything;
+            }
+            let is_whole = unread == Changed::Anything;
+            match self.read(&unread, &mut agenda).await {
+                Ok(()) => {
+                    unread = Changed::default();
+                    self.parts.metrics.servers(agenda.states());
+                    self.parts.trouble.send_replace(None);
+                    if is_whole {
+                        whole_at = Instant::now();
+                    }
+                }
+                // It is read again the next time.
+                Err(error) => {
+                    let why = crate::error_chain(&error);
+                    tracing::error!("{why}");
+                    self.parts.trouble.send_replace(Some(why));
+                }
+            }
+            for (hostname, server) in agenda.due() {
+                self.see_to(hostname, server, &room, &mut workers);
             }
             let pause = async {
                 tokio::time::sleep(AT_MOST_EVERY).await;
                 // Where changes are told of no more, the clock is enough.
-                let _ = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
+                tokio::time::timeout(LOOK_EVERY, changes.next()).await.unwrap_or_default()
             };
             tokio::pin!(pause);
             loop {
                 tokio::select! {
                     () = &mut stop => break 'service,
-                    () = workers.one_ended(), if !workers.is_empty() => {}
-                    () = &mut pause => break,
+                    ended = workers.one_ended(), if !workers.is_empty() => {
+                        if let Some(Ended { hostname, was_ours }) = ended {
+                            if !was_ours {
+                                agenda.leave(&hostname, LOOK_EVERY);
+                            }
+                            // Whether or not a notice of what it wrote has come.
+                            unread.add(Changed::from([hostname]));
+                        }
+                    }
+                    changed = &mut pause => {
+                        unread.add(changed);
+                        break;
+                    }
                 }
             }
         }
         // Those who wait for a place begin nothing any more.
         room.close();
         while !workers.is_empty() {
-            workers.one_ended().await;
+            drop(workers.one_ended().await);
         }
     }
 
-    fn see_to(&self, stored: Stored, room: &Arc<Semaphore>, workers: &mut Workers) {
-        let server = stored.server;
-        let is_due = !server.is_at_rest() && server.retry_at.is_none_or(|retry_at| retry_at.ahead().is_zero());
-        if !is_due && !server.is_to_be_registered_again() {
+    /// Reads what may have changed.
+    async fn read(&self, changed: &Changed, agenda: &mut Agenda) -> Result<(), Error> {
+        let hostnames = match changed {
+            Changed::Anything => {
+                agenda.replace(&self.parts.inventory.list().await?);
+                return Ok(());
+            }
+            Changed::Servers(hostnames) => hostnames,
+        };
+        let find = |hostname: HostName| async move {
+            let found = self.parts.inventory.find(&hostname).await;
+            (hostname, found)
+        };
+        let mut found = stream::iter(hostnames.iter().cloned()).map(find).buffer_unordered(READS);
+        while let Some((hostname, found)) = found.next().await {
+            match found? {
+                Some(stored) => agenda.put(&stored.server),
+                None => agenda.take_out(&hostname),
+            }
+        }
+        Ok(())
+    }
+
+    fn see_to(&self, hostname: &HostName, server: Uuid, room: &Arc<Semaphore>, workers: &mut Workers) {
+        if workers.has(server) {
             return;
         }
-        let (parts, room) = (Arc::clone(&self.parts), Arc::clone(room));
-        workers.begin(server.id, async move {
-            let Ok(_place) = room.acquire().await else { return };
-            let worked: Result<(), Error> = async {
-                match parts.inventory.claim(server.id).await? {
-                    Some(claim) => work::work(&parts, &server.hostname, &claim).await.map(drop),
-                    None => Ok(()),
+        let (parts, room, hostname) = (Arc::clone(&self.parts), Arc::clone(room), hostname.clone());
+        let name = hostname.clone();
+        workers.begin(server, name, async move {
+            let Ok(_place) = room.acquire().await else { return true };
+            let worked: Result<bool, Error> = async {
+                match parts.inventory.claim(server).await? {
+                    Some(claim) => work::work(&parts, &hostname, &claim).await.map(|_| true),
+                    None => Ok(false),
                 }
             }
             .await;
-            if let Err(error) = worked {
-                tracing::error!(hostname = %server.hostname, "the workflow broke off: {}", crate::error_chain(&error));
-            }
+            worked.unwrap_or_else(|error| {
+                tracing::error!(%hostname, "the workflow broke off: {}", crate::error_chain(&error));
+                // Not again at once.
+                false
+            })
         });
     }
 }
@@ -89,8 +154,16 @@ impl Keeper {
 /// The tasks at work, at most one for each server.
 #[derive(Default)]
 struct Workers {
-    tasks: JoinSet<()>,
-    servers: BTreeMap<Id, Uuid>,
+    /// Each says whether the server was ours to work on.
+    tasks: JoinSet<bool>,
+    servers: BTreeMap<Uuid, HostName>,
+    at_work: BTreeMap<Id, Uuid>,
+}
+
+/// A task that has ended.
+struct Ended {
+    hostname: HostName,
+    was_ours: bool,
 }
 
 impl Workers {
@@ -98,24 +171,26 @@ impl Workers {
         self.tasks.is_empty()
     }
 
-    fn begin(&mut self, server: Uuid, work: impl Future<Output = ()> + Send + 'static) {
-        if !self.servers.values().any(|at_work| *at_work == server) {
-            let task = self.tasks.spawn(work);
-            self.servers.insert(task.id(), server);
-        }
+    fn has(&self, server: Uuid) -> bool {
+        self.servers.contains_key(&server)
+    }
+
+    fn begin(&mut self, server: Uuid, hostname: HostName, work: impl Future<Output = bool> + Send + 'static) {
+        let task = self.tasks.spawn(work);
+        self.at_work.insert(task.id(), server);
+        self.servers.insert(server, hostname);
     }
 
     /// Waits until some task has ended, be it by a panic.
-    async fn one_ended(&mut self) {
-        match self.tasks.join_next_with_id().await {
-            Some(Ok((task, ()))) => {
-                self.servers.remove(&task);
-            }
-            Some(Err(error)) => {
-                self.servers.remove(&error.id());
+    async fn one_ended(&mut self) -> Option<Ended> {
+        let (task, was_ours) = match self.tasks.join_next_with_id().await? {
+            Ok(ended) => ended,
+            Err(error) => {
                 tracing::error!("a workflow broke off: {error}");
+                (error.id(), false)
             }
-            None => {}
-        }
+        };
+        let hostname = self.at_work.remove(&task).and_then(|server| self.servers.remove(&server))?;
+        Some(Ended { hostname, was_ours })
     }
 }

@@ -1,5 +1,8 @@
 //! The two workflows, against fakes: which steps are taken, what is written when, and what a problem does to them.
 
+mod confirm;
+mod keeper;
+
 use std::sync::Mutex;
 
 use dns_manager_host::contract::{Rdata, Verdict};
@@ -445,7 +448,7 @@ async fn deleting_while_creating_ends_in_a_clean_deletion() {
     let creating = tokio::spawn(creating.run(|_| {}));
     let mut changes = world.lifecycle.changes();
     while !world.inventory.written().contains(&"creating create Running".to_owned()) {
-        changes.changed().await.unwrap();
+        changes.next().await;
     }
 
     let deleting = world.lifecycle.delete("web-01.example.com", None).await.unwrap();
@@ -471,7 +474,7 @@ async fn what_is_broken_off_at_the_end_of_a_process_is_in_doubt_and_the_next_one
     let creating = tokio::spawn(creating.run(|_| {}));
     let mut changes = world.lifecycle.changes();
     while !world.inventory.written().contains(&"creating create Running".to_owned()) {
-        changes.changed().await.unwrap();
+        changes.next().await;
     }
 
     world.lifecycle.leave().await;
@@ -500,7 +503,7 @@ async fn a_wait_is_broken_off_by_a_deletion() {
     let creating = tokio::spawn(creating.run(|_| {}));
     let mut changes = world.lifecycle.changes();
     while !world.inventory.written().contains(&"waiting wait Running".to_owned()) {
-        changes.changed().await.unwrap();
+        changes.next().await;
     }
 
     let deleted = world.delete().await;
@@ -565,26 +568,4 @@ async fn a_change_is_refused_when_the_server_is_at_another_revision() {
     let refused = world.lifecycle.delete("web-01.example.com", Some(read_at - 1)).await.err().unwrap();
     assert!(matches!(refused, Error::Changed { revision, .. } if revision == read_at), "{refused}");
     assert!(world.lifecycle.delete("web-01.example.com", Some(read_at)).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_service_goes_on_with_everything_that_is_not_at_rest() {
-    let world = World::new(FakeDns::default());
-    for number in 0..20 {
-        let address = format!("192.168.1.{}", number + 1).parse().unwrap();
-        world.lifecycle.create(&format!("web-{number}.example.com"), &[address], None).await.unwrap();
-    }
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let keeper = Keeper::new(&world.lifecycle, 4);
-    let keeping = tokio::spawn(keeper.run(async { drop(stopped.await) }));
-
-    let mut changes = world.lifecycle.changes();
-    while world.lifecycle.list().await.unwrap().iter().any(|stored| stored.server.state != State::Ready) {
-        changes.changed().await.unwrap();
-    }
-    stop.send(()).unwrap();
-    keeping.await.unwrap();
-
-    assert_eq!(world.dns.stored().len(), 20);
-    assert!(world.lifecycle.is_idle());
 }

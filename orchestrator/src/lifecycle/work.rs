@@ -10,7 +10,6 @@ use super::Parts;
 use super::step::{Acknowledged, Due, Ended};
 use crate::inventory::{Claim, Error, Stored, Written};
 use crate::name::HostName;
-use crate::outcome::{Outcome, Status};
 use crate::server::{Server, State, StepOutcome, Wanted};
 use crate::timestamp::Timestamp;
 
@@ -90,10 +89,8 @@ impl Worker<'_> {
         if server.state != State::Ready {
             return;
         }
-        let may_pass = |outcome: &Outcome| matches!(outcome.outcome, Status::Failed | Status::Unknown);
-        let is_verified = server.dns.verified != Some(false);
-        if is_verified && !server.dns.records.iter().any(may_pass) {
-            server.dns.tries = 0;
+        if !server.is_unsettled() {
+            server.settle();
             return;
         }
         let pause = FIRST_ROUND.saturating_mul(2_u32.saturating_pow(server.dns.tries)).min(LONGEST_ROUND);
@@ -132,7 +129,7 @@ impl Worker<'_> {
             }
             tokio::select! {
                 () = tokio::time::sleep(ahead.min(LOOK_EVERY)) => {}
-                _ = changes.changed() => {}
+                () = changes.of(&self.stored.server.hostname) => {}
                 () = self.claim.lost() => return Ok(false),
             }
             if !self.read_again().await? {
@@ -230,7 +227,7 @@ impl Worker<'_> {
         let mut changes = self.parts.inventory.changes();
         loop {
             // Where changes are told of no more, the clock is enough.
-            let _ = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
+            let _ = tokio::time::timeout(LOOK_EVERY, changes.of(&self.stored.server.hostname)).await;
             if let Ok(Some(found)) = self.parts.inventory.find(&self.stored.server.hostname).await
                 && found.server.wanted == Wanted::Deleted
             {

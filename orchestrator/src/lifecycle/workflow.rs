@@ -40,7 +40,7 @@ impl Workflow {
         let mut gone = None;
         let mut working: Option<tokio::task::JoinHandle<Worked>> = None;
         loop {
-            changes.mark_unchanged();
+            changes.forget();
             let found = parts.inventory.find(&server.hostname).await?.filter(|found| found.server.id == server.id);
             let Some(found) = found else {
                 if let Some(working) = working.take() {
@@ -75,12 +75,12 @@ impl Workflow {
                             working = None;
                             gone = flatten(ended)?;
                         }
-                        _ = changes.changed() => {}
+                        () = changes.of(&server.hostname) => {}
                     }
                 }
                 None => {
                     // Where changes are told of no more, the clock is enough.
-                    let _ = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
+                    let _ = tokio::time::timeout(LOOK_EVERY, changes.of(&server.hostname)).await;
                 }
             }
         }

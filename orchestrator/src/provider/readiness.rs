@@ -12,6 +12,7 @@ use reqwest::redirect::Policy;
 use tokio::net::TcpStream;
 
 use super::{Error, Provider, Status};
+use crate::client;
 use crate::server::Server;
 
 /// A server that is ready answers at once; what does not is asked again.
@@ -84,7 +85,7 @@ impl fmt::Display for Probe {
 
 impl Probe {
     /// What is not yet as it should be at an address; none: all is well.
-    async fn complaint(&self, address: IpAddr, http: &reqwest::Client) -> Option<String> {
+    async fn complaint(&self, address: IpAddr, http: &Result<reqwest::Client, String>) -> Option<String> {
         match self {
             Self::Tcp(port) => {
                 let place = SocketAddr::new(address, *port);
@@ -96,6 +97,10 @@ impl Probe {
             }
             Self::Http { port, path } => {
                 let url = format!("http://{}{path}", SocketAddr::new(address, *port));
+                let http = match http {
+                    Ok(http) => http,
+                    Err(why) => return Some(format!("{url} cannot be asked: {why}")),
+                };
                 match http.get(&url).timeout(WITHIN).send().await {
                     Ok(answer) if (200..400).contains(&answer.status().as_u16()) => None,
                     Ok(answer) => Some(format!("{url} answers {}", answer.status().as_u16())),
@@ -112,15 +117,18 @@ impl Probe {
 pub(super) struct Probed {
     provider: Arc<dyn Provider>,
     probes: Vec<Probe>,
-    http: reqwest::Client,
+    /// Or why there is none.
+    http: Result<reqwest::Client, String>,
 }
 
 impl Probed {
     pub(super) fn new(provider: Arc<dyn Provider>, probes: Vec<Probe>) -> Self {
         // An address is asked itself, and what it says counts, not where it points to.
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).pool_max_idle_per_host(0).build();
-        // Without TLS there is nothing that could fail.
-        Self { provider, probes, http: http.unwrap_or_default() }
+        let http = client::plain().and_then(|http| {
+            let http = http.no_proxy().redirect(Policy::none()).pool_max_idle_per_host(0).build();
+            http.map_err(|error| crate::error_chain(&error))
+        });
+        Self { provider, probes, http }
     }
 
     async fn probed(&self, server: &Server) -> Result<Status, Error> {

@@ -1,12 +1,16 @@
 //! A service that a command was told to go to, by its URL.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use dns_manager_host::{Tls, TlsError};
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Url};
 use serde::Deserialize;
 
+use super::fault::{self, Fault};
 use super::{Error, Remote, send};
+use crate::client;
 
 /// A machine far away, over a slow line.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,11 +20,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(630);
 /// After so long without a word, the other side is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Where a service is, and who asks.
+/// Where a service is, who asks, and whom a certificate has to be of.
 #[derive(Clone)]
 pub struct Target {
     base: Url,
     token: Option<HeaderValue>,
+    tls: Tls,
+    /// The file of the authorities; none: those of the system.
+    ca: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -30,7 +37,7 @@ struct Health {
 }
 
 impl Target {
-    /// Reads a base URL, and a token as it stands in its file.
+    /// Reads a base URL, and a token as it stands in its file. A certificate has to be of an authority that the system trusts.
     ///
     /// # Errors
     ///
@@ -38,19 +45,90 @@ impl Target {
     pub fn parse(url: &str, token: Option<&str>) -> Result<Self, ConnectError> {
         let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
         let base = Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
-        if base.scheme() == "https" {
-            return Err(wrong(
-                "TLS is not spoken by this version: go through a tunnel, `ssh -L 8080:127.0.0.1:8080 HOST`",
-            ));
-        }
-        if base.scheme() != "http" || base.host_str().is_none_or(str::is_empty) {
-            return Err(wrong("it does not begin with http:// and a host"));
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none_or(str::is_empty) {
+            return Err(wrong("it does not begin with http:// or https:// and a host"));
         }
         if base.query().is_some() || base.fragment().is_some() || !base.username().is_empty() {
             return Err(wrong("a base URL has no query, fragment or user"));
         }
         let token = token.map(|token| bearer(token).ok_or(ConnectError::Token)).transpose()?;
-        Ok(Self { base, token })
+        let tls = if base.scheme() == "https" { Tls::default() } else { Tls::nobody() };
+        Ok(Self { base, token, tls, ca: None })
+    }
+
+    /// The same, whose certificate has to be of an authority in this file, which holds `pem`.
+    ///
+    /// # Errors
+    ///
+    /// There is no authority in it, or nothing that one could have issued.
+    pub fn trusting(self, file: &str, pem: &[u8]) -> Result<Self, ConnectError> {
+        let file = file.to_owned();
+        if !self.is_secure() {
+            let instead = fault::with_scheme(&self.base, "https");
+            return Err(ConnectError::NothingToTrust { file, url: self.base.to_string(), instead });
+        }
+        match Tls::default().authorities(pem) {
+            Ok(tls) => Ok(Self { tls, ca: Some(file), ..self }),
+            Err(why) => Err(ConnectError::Ca { file, why }),
+        }
+    }
+
+    /// Whether a certificate is to be shown.
+    pub fn is_secure(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
+    /// That others can read the token on its way, if they can.
+    pub fn warning(&self) -> Option<String> {
+        (self.token.is_some() && !self.is_secure() && !self.is_here()).then(|| {
+            format!(
+                "--server: the token goes to {} in clear text, for everybody on the way to read: use https",
+                self.base
+            )
+        })
+    }
+
+    /// Whether it is this machine.
+    fn is_here(&self) -> bool {
+        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        host.parse::<IpAddr>().map_or(host == "localhost", |address| address.to_canonical().is_loopback())
+    }
+
+    /// What is wrong with an answer, or why there is none.
+    async fn why(&self, error: Error) -> ConnectError {
+        let found = match &error {
+            Error::Away(source) if self.is_secure() => fault::of(source, &self.base, self.ca.as_deref()),
+            // Who waits for a TLS handshake closes the connection at the first word, or answers with what is no HTTP.
+            Error::Away(source) if !source.is_connect() && self.speaks_tls().await => {
+                Some(fault::wants_tls(&self.base))
+            }
+            // Some proxies understand, and answer with a page that says so.
+            Error::Stranger { .. } if !self.is_secure() && self.speaks_tls().await => {
+                Some(fault::wants_tls(&self.base))
+            }
+            _ => None,
+        };
+        match (found, error) {
+            (Some(Fault { why, remedy }), _) => ConnectError::Secure { url: self.base.to_string(), why, remedy },
+            (None, Error::Away(source)) => ConnectError::Away { url: self.base.to_string(), source },
+            (None, error) => ConnectError::Service(error),
+        }
+    }
+
+    /// Whether somebody shows a certificate there. Nothing is asked of him: none is trusted.
+    async fn speaks_tls(&self) -> bool {
+        let Some(client) = client::plain().ok().and_then(|client| self.reached(client).build().ok()) else {
+            return false;
+        };
+        let asked = client.get(fault::with_scheme(&self.base, "https")).timeout(HEALTH_TIMEOUT).send().await;
+        asked.is_err_and(|error| fault::has_shown_a_certificate(&error))
+    }
+
+    fn reached(&self, client: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+        // A token is for this service alone.
+        let client = client.connect_timeout(CONNECT_TIMEOUT).redirect(reqwest::redirect::Policy::none());
+        // A proxy for the rest of the world is none for this machine.
+        if self.is_here() { client.no_proxy() } else { client }
     }
 }
 
@@ -71,27 +149,18 @@ impl Remote {
     ///
     /// Nobody answers there, or somebody else.
     pub async fn connect(target: &Target) -> Result<(Self, Option<String>), ConnectError> {
-        let away = |source| ConnectError::Away { url: target.base.to_string(), source };
         let mut headers = HeaderMap::new();
         if let Some(token) = &target.token {
             headers.insert(AUTHORIZATION, token.clone());
         }
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
-            .tcp_keepalive(KEEPALIVE)
-            .default_headers(headers)
-            // A token is for this service alone.
-            .redirect(reqwest::redirect::Policy::none());
-        // A proxy for the rest of the world is none for this machine.
-        let is_here = matches!(target.base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        let client = if is_here { client.no_proxy() } else { client };
-        let remote = Self { client: client.build().map_err(away)?, base: target.base.clone() };
+        let client = client::trusting(&target.tls).map_err(ConnectError::NobodyTrusted)?;
+        let client = target.reached(client).timeout(ANSWER_TIMEOUT).tcp_keepalive(KEEPALIVE).default_headers(headers);
+        let client = client.build().map_err(|source| ConnectError::Away { url: target.base.to_string(), source })?;
+        let remote = Self { client, base: target.base.clone() };
         let request = remote.client.get(remote.url(["healthz"])).timeout(HEALTH_TIMEOUT);
         let health: Health = match send(request).await {
             Ok(health) => health,
-            Err(Error::Away(source)) => return Err(away(source)),
-            Err(source) => return Err(ConnectError::Service(source)),
+            Err(error) => return Err(target.why(error).await),
         };
         let own = env!("CARGO_PKG_VERSION");
         let warning = health.version.filter(|version| version != own).map(|version| {
@@ -108,7 +177,7 @@ impl Remote {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It is no base URL.
-    #[error("--server: \"{url}\": {why}: write http://HOST:PORT, as `dns-manager serve` shows it")]
+    #[error("--server: \"{url}\": {why}: write http://HOST:PORT or https://HOST:PORT, as `dns-manager serve` shows it")]
     Url {
         /// As it was given.
         url: String,
@@ -120,13 +189,49 @@ pub enum ConnectError {
         "the token is empty, or more than one word: `dns-manager token create` shows it once; put that into the file alone"
     )]
     Token,
-    /// The file with the token cannot be read.
-    #[error("--token-file: {file} cannot be read: correct the path, or its permissions")]
-    TokenFile {
+    /// A file cannot be read.
+    #[error("{option}: {file} cannot be read: correct the path, or its permissions")]
+    File {
+        /// What names it.
+        option: &'static str,
         /// Which.
         file: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// A file has no authorities.
+    #[error("--ca: {file}: {why}: name the file of the authority that issued the service's certificate")]
+    Ca {
+        /// Which.
+        file: String,
+        /// Why.
+        why: TlsError,
+    },
+    /// Authorities, and nothing that they could have issued.
+    #[error(
+        "--ca: {file} is for https, and --server is \"{url}\", which has no certificate: write {instead} if the service \
+         has TLS, else leave --ca out"
+    )]
+    NothingToTrust {
+        /// The file.
+        file: String,
+        /// The URL.
+        url: String,
+        /// The same place with https.
+        instead: String,
+    },
+    /// The system has no authorities.
+    #[error("--server: {0}: give the file of the authority that issued the service's certificate by --ca")]
+    NobodyTrusted(String),
+    /// TLS, or its absence, is in the way.
+    #[error("--server: {url}: {why}: {remedy}")]
+    Secure {
+        /// Where.
+        url: String,
+        /// What is wrong.
+        why: String,
+        /// What to do.
+        remedy: String,
     },
     /// Nobody answers.
     #[error("nobody answers at {url}: start `dns-manager serve` there, or correct --server or $DNS_MANAGER_SERVER")]
@@ -144,74 +249,14 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether arguments have to be changed, whatever the service does.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Url { .. } | Self::Token | Self::TokenFile { .. })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// Somebody who says the same to everybody, once.
-    async fn somebody(status: &'static str, body: &'static str) -> Url {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = Url::parse(&format!("http://{}/below", listener.local_addr().unwrap())).unwrap();
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = [0; 2048];
-            let length = stream.read(&mut request).await.unwrap();
-            let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            assert!(
-                request.starts_with("GET /below/healthz ") && request.contains("authorization: Bearer t-1"),
-                "{request}"
-            );
-            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        });
-        url
-    }
-
-    async fn refused(status: &'static str, body: &'static str) -> String {
-        let target = Target::parse(somebody(status, body).await.as_str(), Some("t-1\n")).unwrap();
-        Remote::connect(&target).await.unwrap_err().to_string()
-    }
-
-    #[test]
-    fn what_is_no_base_url_or_no_token_is_said() {
-        for wrong in ["", "localhost:8080", "ftp://localhost", "http://", "http://a/?b", "http://a/#b", "http://u@a"] {
-            let error = Target::parse(wrong, None).err().unwrap_or_else(|| panic!("{wrong}"));
-            assert!(error.is_usage() && error.to_string().contains("write http://HOST:PORT"), "{wrong}: {error}");
+        match self {
+            Self::Url { .. }
+            | Self::Token
+            | Self::File { .. }
+            | Self::Ca { .. }
+            | Self::NothingToTrust { .. }
+            | Self::NobodyTrusted(_) => true,
+            Self::Secure { .. } | Self::Away { .. } | Self::Service(_) => false,
         }
-        for wrong in ["", "\n", "two words"] {
-            assert!(matches!(Target::parse("http://a:1", Some(wrong)), Err(ConnectError::Token)), "{wrong:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn who_is_no_service_is_told_from_one_that_knows_us_not() {
-        let page = refused("200 OK", "<html>It works!</html>").await;
-        assert!(page.contains("/below/healthz answers with status 200 OK and no JSON"), "{page}");
-        let other = refused("200 OK", r#"{"status": "up"}"#).await;
-        assert!(other.contains("as no `dns-manager serve` does"), "{other}");
-        let body = r#"{"success": false, "error": {"code": "unauthorized", "message": "no token"}}"#;
-        let unknown = refused("401 Unauthorized", body).await;
-        assert!(unknown.contains("does not know who asks: no token: give a token with --token-file"), "{unknown}");
-
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let target = Target::parse(&format!("http://{free}"), None).unwrap();
-        let nobody = Remote::connect(&target).await.unwrap_err();
-        assert!(nobody.to_string().starts_with(&format!("nobody answers at http://{free}/: start")), "{nobody}");
-        assert!(!nobody.is_usage());
-    }
-
-    #[tokio::test]
-    async fn another_version_is_told() {
-        let body = r#"{"success": true, "data": {"version": "0.0.1"}}"#;
-        let target = Target::parse(somebody("200 OK", body).await.as_str(), Some("t-1")).unwrap();
-        let (_, warning) = Remote::connect(&target).await.unwrap();
-        assert!(warning.is_some_and(|text| text.contains("the service is version 0.0.1, and this command ")));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use dns_manager_tests::http;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -36,7 +37,7 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_requests_at_once_are_all_answered() {
     let serving = installation("[orchestrator.limits]\nconcurrent_requests = 8\n").serve().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http::client();
     let begun = Instant::now();
     let mut requests = tokio::task::JoinSet::new();
     for number in 0..1000 {
@@ -86,7 +87,7 @@ async fn a_body_that_does_not_arrive_ends() {
 #[tokio::test]
 async fn each_answer_has_an_id_and_may_be_compressed() {
     let serving = installation("").serve().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http::client();
     let ask = |id: &'static str| client.get(format!("{}/nowhere", serving.url())).header("x-request-id", id).send();
     let own = ask("mine-1").await.unwrap();
     assert_eq!(own.headers()["x-request-id"], "mine-1");

@@ -120,3 +120,69 @@ async fn what_is_wrong_with_the_files_is_said_at_start() {
     let serving = installation.serve().await;
     assert!(serving.output().contains("expired at 2001-02-03T00:00:00Z"), "{}", serving.output());
 }
+
+#[tokio::test]
+async fn commands_from_elsewhere_trust_the_authority_they_are_given() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let service = secured("");
+    ours.issue(NAMES).write(service.folder(), "own");
+    let token = token(&service, &["ci", "--role", "write"]).await;
+    let serving = service.serve().await;
+    let url = serving.url();
+
+    let elsewhere = Installation::new("");
+    write(elsewhere.folder(), "ours.pem", &ours.pem);
+    write(elsewhere.folder(), "theirs.pem", &theirs.pem);
+    write(elsewhere.folder(), "token", &token);
+    let way = ["--server", &url, "--ca", "ours.pem", "--token-file", "token"];
+    let create = [&way[..], &["server", "create", "web.example.com", "--ip", "192.0.2.1"]].concat();
+    let created = elsewhere.run(&create).await.succeeded();
+    assert!(!created.stderr.contains("warning"), "{created:?}");
+    let variables =
+        [("DNS_MANAGER_SERVER", &*url), ("DNS_MANAGER_CA", "ours.pem"), ("DNS_MANAGER_TOKEN_FILE", "token")];
+    let listed = elsewhere.run_with(&["server", "list", "--output", "json"], &variables).await.succeeded().json();
+    assert_eq!(listed[0]["hostname"], "web.example.com");
+
+    let at = url.strip_prefix("https://").unwrap();
+    for (arguments, status, expected) in [
+        (
+            vec!["--server", &*url],
+            1,
+            format!("{url}/: its certificate is of an authority that is not trusted here: give the file"),
+        ),
+        (vec!["--server", &*url, "--ca", "theirs.pem"], 1, "by --ca: theirs.pem has another".to_owned()),
+        (
+            vec!["--server", &*url, "--ca", "token"],
+            2,
+            "--ca: token: there is no certificate in PEM form in it".to_owned(),
+        ),
+        (
+            vec!["--server", &*url, "--ca", "absent.pem"],
+            2,
+            "--ca: absent.pem cannot be read: correct the path".to_owned(),
+        ),
+        (vec!["--server", &*url, "--ca", "ours.pem"], 1, "the service does not know who asks".to_owned()),
+        (
+            vec!["--server", &format!("http://{at}"), "--token-file", "token"],
+            1,
+            format!("speaks TLS: write {url} in --server"),
+        ),
+        (
+            vec!["--server", &format!("http://{at}"), "--ca", "ours.pem"],
+            2,
+            format!("write {url} if the service has TLS"),
+        ),
+    ] {
+        // A machine without a list of authorities has one for this test.
+        let system = [("SSL_CERT_FILE", "theirs.pem")];
+        let refused = elsewhere.run_with(&[&arguments[..], &["server", "list"]].concat(), &system).await;
+        assert_eq!(refused.status, status, "{refused:?}");
+        assert!(refused.stderr.contains(&expected), "{expected}: {refused:?}");
+    }
+
+    let plain = installation("").serve().await;
+    let over_tls = plain.url().replace("http:", "https:");
+    let refused = elsewhere.run(&["--server", &over_tls, "--ca", "ours.pem", "server", "list"]).await;
+    assert_eq!(refused.status, 1, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("speaks no TLS: write {} in --server", plain.url())), "{refused:?}");
+}

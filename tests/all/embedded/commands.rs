@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use dns_manager_tests::{
     cli::{Installation, Serving},
     coredns::free_address,
-    dns,
+    dns, http,
     left_out::say,
 };
 use serde_json::{Value, json};
@@ -114,7 +114,7 @@ async fn check(serving: &Serving, acknowledged: &BTreeMap<String, String>) {
 
 /// Registers one record after the other until the service is gone; those that it acknowledged.
 async fn write(url: String, kill: usize, writer: usize) -> Vec<(String, String)> {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = http::client();
     let mut acknowledged = Vec::new();
     for number in 0.. {
         let name = format!("k{kill}-w{writer}-{number}.example.com");

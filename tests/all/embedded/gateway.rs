@@ -5,6 +5,7 @@ use data_encoding::BASE64;
 use dns_manager_orchestrator::embedded::lookup::Lookup;
 use dns_manager_tests::{
     etcd::{Etcd, Release},
+    http,
     left_out::say,
     site,
 };
@@ -31,7 +32,7 @@ struct Gateway {
 
 impl Gateway {
     fn new(name: &str, base: &str) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = http::client();
         Self { name: name.to_owned(), base: base.to_owned(), http }
     }
 

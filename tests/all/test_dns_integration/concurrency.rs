@@ -4,15 +4,19 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dns_manager_host::{
-    DnsManager,
+    Call, DnsManager,
     contract::{Change, Status},
 };
+use dns_manager_orchestrator::dns::{Batching, Dns};
 use dns_manager_tests::{
     app,
     change::{a, add, cname, remove, txt},
     cli::Installation,
-    site::{Site, on_every_etcd},
+    left_out::say,
+    proxy::Proxy,
+    site::{Site, on_every_etcd, test_name},
 };
+use futures_util::{StreamExt as _, stream};
 use tokio::{sync::Barrier, task::JoinSet};
 
 const ZONE: &[&str] = &["ex.test"];
@@ -148,6 +152,44 @@ async fn two_processes_registering_the_same_names_lose_nothing() {
         assert_same_as_alone(site, changes.collect()).await;
     })
     .await;
+}
+
+/// What a service does with many servers at a time, against the same changes as calls of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_registrations_share_transactions() {
+    on_every_etcd(ZONE, async |site| {
+        let changes = |count: u32| (0..count).map(|n| add(&format!("w{n}.ex.test"), 300, [a("10.0.0.1")])).collect();
+        let proxy = Proxy::start(site.etcd.address()).await;
+        let mut requests = Vec::new();
+        for shares in [false, true] {
+            let manager = Arc::new(app::manager_at(site, &proxy.url()).await);
+            let dns: Arc<dyn Dns> = if shares { Arc::new(Batching::new(manager)) } else { manager };
+            proxy.forget();
+            at_once(&dns, changes(200), 32).await;
+            requests.push(proxy.requests().len());
+            assert_same_as_alone(site, changes(200)).await;
+            site.gateway().delete_below("/").await;
+        }
+
+        let [alone, shared] = requests[..] else { unreachable!("two runs") };
+        say(&format!(
+            "{}: {:?} etcd, requests for 200 registrations, 32 at a time: {alone} alone, {shared} shared\n",
+            test_name(),
+            site.release
+        ));
+        assert!(shared * 4 < alone, "{shared} requests where callers share, {alone} where each is alone");
+    })
+    .await;
+}
+
+/// Makes each change as a caller of its own, so many at a time.
+async fn at_once(dns: &Arc<dyn Dns>, changes: Vec<Change>, count: usize) {
+    let calls = stream::iter(changes).map(|change| {
+        let dns = Arc::clone(dns);
+        async move { dns.apply(vec![change], Call::default()).await.expect("outcomes").remove(0).status }
+    });
+    let statuses: Vec<Status> = calls.buffer_unordered(count).collect().await;
+    assert!(statuses.iter().all(|status| *status == Status::Created), "{statuses:?}");
 }
 
 /// As in so many processes: they share nothing but etcd.

@@ -2,6 +2,7 @@
 
 use dns_manager_tests::{
     cli::{Installation, Serving},
+    http,
     site::{Site, on_every_etcd},
 };
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ async fn of_all_who_change_a_set_as_they_read_it_one_succeeds() {
             let tag = services[1].tag(PATH).await;
             let mut writers = JoinSet::new();
             for writer in 0..WRITERS {
-                let client = reqwest::Client::builder().no_proxy().build().unwrap();
+                let client = http::client();
                 let url = format!("{}{PATH}", urls[writer % urls.len()]);
                 let value = format!("10.1.{round}.{writer}");
                 let request = if writer == round {

@@ -1,19 +1,24 @@
 //! Requests against servers on loopback: what they get, and what the plugin
 //! is told when they misbehave.
 
-use std::{net::SocketAddr, sync::Mutex};
+use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
+use http::HeaderValue;
 use http_body::Body as _;
-use http_body_util::{Empty, StreamBody};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use super::*;
-use crate::capability::{
-    dial::System,
-    policy::{Authority, anywhere},
+use super::{sender::SILENCE, *};
+use crate::{
+    Limits,
+    capability::{
+        dial::System,
+        login::Login,
+        policy::{Authority, Policy, Route, anywhere},
+    },
 };
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

@@ -35,7 +35,7 @@ async fn a_change_can_be_made_to_depend_on_what_was_read() {
     let api = Api::start(FakeDns::default()).await;
     let body = r#"{"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]}"#;
     assert_eq!(api.send("POST", "/api/v1/servers?wait=10s", Some(body)).await.0, 200);
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = client();
     let url = format!("{}/api/v1/servers/web-01.example.com", api.base);
     let shown = client.get(&url).send().await.unwrap();
     let tag = shown.headers()["etag"].clone();
@@ -55,7 +55,7 @@ async fn a_record_set_can_be_changed_only_as_it_was_read() {
     let api = Api::start(FakeDns::default()).await;
     let body = r#"{"name": "web.example.com", "record_type": "A", "values": ["192.0.2.1"]}"#;
     assert_eq!(api.send("POST", "/api/v1/dns/records", Some(body)).await.0, 200);
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = client();
     let url = format!("{}/api/v1/dns/records/web.example.com/A", api.base);
     let tag = client.get(&url).send().await.unwrap().headers()["etag"].clone();
     let put = async |tag: &reqwest::header::HeaderValue, value: &str| {
@@ -75,7 +75,7 @@ async fn a_record_set_can_be_changed_only_as_it_was_read() {
 #[tokio::test]
 async fn a_request_with_a_key_is_carried_out_once() {
     let api = Api::start(FakeDns::default()).await;
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = client();
     let post = async |key: &str, path: &str, body: &str| {
         let request = client.post(format!("{}{path}", api.base)).header("idempotency-key", key);
         let answer = request.header("content-type", "application/json").body(body.to_owned()).send().await.unwrap();
@@ -121,7 +121,7 @@ async fn events_tell_what_becomes_of_a_server() {
     let api = Api::start(FakeDns::default()).await;
     let body = r#"{"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]}"#;
     assert_eq!(api.send("POST", "/api/v1/servers?wait=10s", Some(body)).await.0, 200);
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = client();
     let events = |path: &str| client.get(format!("{}/api/v1/servers/{path}", api.base)).send();
 
     let at_rest = events("web-01.example.com/events?until=rest").await.unwrap().text().await.unwrap();
@@ -136,7 +136,8 @@ async fn events_tell_what_becomes_of_a_server() {
 #[tokio::test]
 async fn every_path_is_described() {
     let api = Api::start(FakeDns::default()).await;
-    let document: Value = reqwest::get(format!("{}/openapi.json", api.base)).await.unwrap().json().await.unwrap();
+    let document: Value =
+        client().get(format!("{}/openapi.json", api.base)).send().await.unwrap().json().await.unwrap();
 
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();

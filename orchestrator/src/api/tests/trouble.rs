@@ -46,20 +46,20 @@ impl Api {
 
     /// The status alone: a stream of events has no end.
     async fn status(&self, path: &str) -> u16 {
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = client();
         client.get(format!("{}{path}", self.base)).send().await.unwrap().status().as_u16()
     }
 
     /// With an idempotency key; the status, and whether the answer is that of an earlier request.
     async fn post_once(&self, path: &str, body: &Value) -> (u16, bool) {
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = client();
         let request = client.post(format!("{}{path}", self.base)).header("idempotency-key", "one").json(body);
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.headers().contains_key("idempotent-replayed"))
     }
 
     async fn metrics(&self) -> String {
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = client();
         client.get(format!("{}/metrics", self.base)).send().await.unwrap().text().await.unwrap()
     }
 }

@@ -353,8 +353,8 @@ mod tests {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let terminal = Terminal { stdout, ..Terminal::default() };
         let environment = Environment { variables, terminal, ..Environment::default() };
-        let (file, server, token_file) = (None, None, None);
-        colour(&Settings { file, server, token_file, is_plain, environment: &environment })
+        let (file, server, token_file, ca) = (None, None, None, None);
+        colour(&Settings { file, server, token_file, ca, is_plain, environment: &environment })
     }
 
     #[test]

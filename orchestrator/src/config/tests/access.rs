@@ -207,3 +207,101 @@ fn tls_without_https_is_an_error_and_a_password_in_clear_a_warning() {
         assert!(clear(fine).is_empty(), "{fine}");
     }
 }
+
+fn shared(dns: &str, inventory: &str) -> Given {
+    let given = with_dns(&format!("{dns}\n[orchestrator.inventory]\nkind = \"etcd\"\n{inventory}"));
+    for name in ["ca.pem", "inventory-ca.pem"] {
+        fs::write(given.directory.path().join(name), certificate().0).unwrap();
+    }
+    given.variable("P", "one").variable("Q", "other")
+}
+
+#[test]
+fn the_inventory_is_entered_as_the_records_are_unless_it_says_otherwise() {
+    const TLS: &str = "tls.ca = \"ca.pem\"";
+    const USER: &str = "credentials.username = \"dns\"\ncredentials.password_env = \"P\"";
+    const OWN_TLS: &str = "tls.ca = \"inventory-ca.pem\"";
+    const OWN_USER: &str = "credentials.username = \"keeper\"\ncredentials.password_env = \"Q\"";
+    let (http, https) = ("coredns_url = \"http://localhost:1\"", "coredns_url = \"https://etcd-1:1\"");
+    let (plain, secure) = ("urls = \"http://localhost:2\"", "urls = \"https://etcd-2:2\"");
+    for (dns, inventory, url, ca, user) in [
+        (format!("{https}\n{TLS}\n{USER}"), String::new(), "https://etcd-1:1", Some("ca.pem"), Some("dns one")),
+        (format!("{https}\n{TLS}\n{USER}"), secure.to_owned(), "https://etcd-2:2", Some("ca.pem"), Some("dns one")),
+        // Each table replaces the other as a whole.
+        (
+            format!("{https}\n{TLS}\n{USER}"),
+            format!("{secure}\n{OWN_TLS}\n{OWN_USER}"),
+            "https://etcd-2:2",
+            Some("inventory-ca.pem"),
+            Some("keeper other"),
+        ),
+        (format!("{https}\n{TLS}"), OWN_USER.to_owned(), "https://etcd-1:1", Some("ca.pem"), Some("keeper other")),
+        (http.to_owned(), format!("{secure}\n{OWN_TLS}"), "https://etcd-2:2", Some("inventory-ca.pem"), None),
+        (http.to_owned(), secure.to_owned(), "https://etcd-2:2", None, None),
+        (format!("{https}\n{TLS}\n{USER}"), plain.to_owned(), "http://localhost:2", None, Some("dns one")),
+    ] {
+        let given = shared(&dns, &inventory);
+        let config = given.load().unwrap();
+        let Inventory::Etcd(access) = &config.inventory else { panic!("{:?}", config.inventory) };
+
+        let read = |name: &str| fs::read(given.directory.path().join(name)).unwrap();
+        let entered = access.credentials.as_ref().map(|(user, password)| format!("{user} {}", password.expose()));
+        assert_eq!(access.urls, [url], "{dns}\n{inventory}");
+        assert_eq!(access.ca, ca.map(read), "{dns}\n{inventory}");
+        assert_eq!(entered.as_deref(), user, "{dns}\n{inventory}");
+        assert_eq!(config.warnings, [] as [String; 0], "{dns}\n{inventory}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_inventorys_etcd_is_said_at_its_key() {
+    const HTTP: &str = "coredns_url = \"http://localhost:2379\"";
+    for (dns, inventory, expected) in [
+        (
+            HTTP,
+            "tls.ca = \"ca.pem\"",
+            "5: orchestrator.inventory.tls.ca: TLS is set up, but orchestrator.dns.coredns_url is http: write \
+             \"https://localhost:2379\", or remove [orchestrator.inventory.tls]",
+        ),
+        (
+            "coredns_url = \"https://etcd-1:2379\"",
+            "urls = \"http://etcd-2:2379\"\ntls.ca = \"ca.pem\"",
+            "6: orchestrator.inventory.tls.ca: TLS is set up, but orchestrator.inventory.urls is http: write \
+             \"https://etcd-2:2379\", or remove [orchestrator.inventory.tls]",
+        ),
+        (
+            "coredns_url = \"http://localhost:2379\"\ntls.ca = \"ca.pem\"",
+            "urls = \"https://etcd-2:2379\"",
+            "3: orchestrator.dns.tls.ca: TLS is set up, but orchestrator.dns.coredns_url is http: write \
+             \"https://localhost:2379\", or remove [orchestrator.dns.tls]; for orchestrator.inventory.urls there is \
+             [orchestrator.inventory.tls]",
+        ),
+        (
+            HTTP,
+            "urls = [\"http://etcd-2:2379\", \"https://etcd-3:2379\"]",
+            "5: orchestrator.inventory.urls: some URLs are http and some are https: write https for all of them",
+        ),
+        (
+            HTTP,
+            "credentials.username = \"keeper\"",
+            "5: orchestrator.inventory.credentials.username: there is no password for this user: set \
+             orchestrator.inventory.credentials.password_file or orchestrator.inventory.credentials.password_env",
+        ),
+    ] {
+        assert_eq!(shared(dns, inventory).error(), format!("config.toml:{expected}"));
+    }
+    let embedded = with_dns(&format!("{HTTP}\n[orchestrator.inventory]\ntls.ca = \"ca.pem\"")).error();
+    assert_eq!(
+        embedded,
+        "config.toml:4: orchestrator.inventory.tls.ca: orchestrator.inventory.kind is not \"etcd\": there is nothing that TLS \
+         could be for"
+    );
+    let clear =
+        shared(HTTP, "urls = \"http://etcd-2:2379\"\ncredentials.username = \"k\"\ncredentials.password_env = \"Q\"");
+    assert_eq!(
+        clear.load().unwrap().warnings,
+        [
+            "orchestrator.inventory.credentials.username: the password goes to \"http://etcd-2:2379\" in clear text: use https"
+        ]
+    );
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::database::disk::Disk;
 
 fn put(key: &str, value: &str) -> Operation {
     Operation::Put { key: key.into(), value: Some(value.into()), must_exist: false, lease: 0, wants_previous: false }
@@ -104,70 +105,20 @@ fn a_held_store_says_so() {
     assert!(matches!(Store::open(directory.path()), Err(OpenError::Held(_))));
 }
 
-/// A file on a disk that can be full.
-#[derive(Debug)]
-struct Disk {
-    file: redb::backends::FileBackend,
-    is_full: std::sync::Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Disk {
-    fn room(&self) -> std::io::Result<()> {
-        let is_full = self.is_full.load(std::sync::atomic::Ordering::SeqCst);
-        if is_full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-}
-
-impl redb::StorageBackend for Disk {
-    fn len(&self) -> std::io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.file.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.room()?;
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.room()?;
-        self.file.write(offset, data)
-    }
-
-    fn close(&self) -> std::io::Result<()> {
-        self.file.close()
-    }
-}
-
 #[test]
 fn a_store_whose_disk_was_full_goes_on_when_there_is_room_again() {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("some.redb");
-    let is_full = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let disk = std::sync::Arc::clone(&is_full);
-    let open = move || {
-        let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file)?;
-        let file = redb::backends::FileBackend::new(file)?;
-        redb::Builder::new().create_with_backend(Disk { file, is_full: std::sync::Arc::clone(&disk) })
-    };
-    let store = Store::on(Reopening::new(open).unwrap(), KEPT_REVISIONS).unwrap();
-    let set_full = |full| is_full.store(full, std::sync::atomic::Ordering::SeqCst);
+    let disk = Disk::default();
+    let store = Store::on(disk.open(&directory.path().join("some.redb")), KEPT_REVISIONS).unwrap();
     assert_eq!(write(&store, vec![put("/a", "1")]), 2);
 
     for round in 0..3 {
-        set_full(true);
+        disk.set_full(true);
         for _ in 0..3 {
             let change = Transaction { success: vec![put("/b", "lost")], ..Transaction::default() };
             assert!(matches!(store.transact(&change), Err(Fault::Storage(_))));
         }
-        set_full(false);
+        disk.set_full(false);
         let kept = texts(&store, 0).unwrap();
         assert!(kept.iter().any(|text| text.starts_with("/a=1")), "round {round}: {kept:?}");
         assert!(!kept.iter().any(|text| text.contains("lost")), "round {round}: {kept:?}");

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use redb::ReadableTable;
 
 use super::{Entry, Fault, Found, Query, Range, Store, View, Writer};
+use crate::database::Wrote;
 
 /// A guarded group of operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,32 +139,24 @@ impl Store {
         })
     }
 
-    /// Never done twice: when the disk fails, it may have been done.
     fn change(&self, transaction: &Transaction) -> Result<Done, Fault> {
-        let done = self.change_once(transaction);
-        if done.as_ref().is_err_and(Fault::is_of_disk) {
-            self.database.suspect();
-        }
-        done
-    }
-
-    fn change_once(&self, transaction: &Transaction) -> Result<Done, Fault> {
-        let written = self.database.begin_write()?;
-        let mut writer = Writer::new(&written)?;
-        let succeeded = writer.view.holds(&transaction.compares)?;
-        let operations = transaction.chosen(succeeded);
-        writer.check(operations)?;
-        let mut results = Vec::new();
-        for operation in operations {
-            let result = writer.carry_out(operation)?;
-            results.push((writer.revision(), result));
-        }
-        let done = Done { revision: writer.revision(), succeeded, results };
-        if writer.is_changed {
+        self.database.writing(|written| {
+            let mut writer = Writer::new(written)?;
+            let succeeded = writer.view.holds(&transaction.compares)?;
+            let operations = transaction.chosen(succeeded);
+            writer.check(operations)?;
+            let mut results = Vec::new();
+            for operation in operations {
+                let result = writer.carry_out(operation)?;
+                results.push((writer.revision(), result));
+            }
+            let done = Done { revision: writer.revision(), succeeded, results };
+            if !writer.is_changed {
+                return Ok((done, Wrote::Nothing));
+            }
             writer.finish(self.kept)?;
-            written.commit()?;
-        }
-        Ok(done)
+            Ok((done, Wrote::Something))
+        })
     }
 }
 

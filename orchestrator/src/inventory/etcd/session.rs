@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::{Source, within};
+use super::Source;
+use super::calls::{self, within};
 
 /// How long a process that is not heard of is waited for.
 const TTL: Duration = Duration::from_secs(10);
@@ -89,7 +90,12 @@ impl Holds {
 async fn grant(client: &Client) -> Result<(Lease, Holds), Source> {
     let held = Holds::begin();
     let seconds = i64::try_from(TTL.as_secs())?;
-    let granted = within(client.lease_client().grant(seconds, None)).await?;
+    // One that was granted and not told of runs out.
+    let granted = calls::read(|| {
+        let mut client = client.lease_client();
+        async move { client.grant(seconds, None).await }
+    })
+    .await?;
     let lease = Lease { id: granted.id(), owner: Uuid::now_v7(), lost: watch::Sender::new(false) };
     Ok((lease, held))
 }
