@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use http::{Method, Uri};
 
 use crate::{
-    DnsManager, Error, Handler, Limits, LinkMode, Secret, Tls,
+    CallReport, DnsManager, Error, Handler, Limits, LinkMode, Secret, Tls,
     capability::{
         dial::System,
         http::Sender,
@@ -16,6 +16,7 @@ use crate::{
     load, runtime,
     runtime::Runtime,
     state::Lent,
+    watch::Observer,
 };
 
 /// What a [`DnsManager`] is made of. Nothing is checked, read or looked up
@@ -34,6 +35,7 @@ pub struct Builder {
     limits: Limits,
     link_mode: LinkMode,
     verify_wait: Option<Duration>,
+    observer: Option<Observer>,
 }
 
 enum Component {
@@ -148,6 +150,26 @@ impl Builder {
         self
     }
 
+    /// Who is told of each call of the plugin when it has ended, that of
+    /// [`build`](Self::build) included.
+    ///
+    /// It is called on the thread that ended the call, which waits for it: to
+    /// count is fine, to write to a disk or a network is not.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// static REFUSED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// let builder = dns_manager_host::DnsManager::builder().observer(|call| {
+    ///     REFUSED.fetch_add(call.denials.http, Ordering::Relaxed);
+    /// });
+    /// ```
+    pub fn observer(mut self, observer: impl Fn(&CallReport) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Checks everything, loads the component, and asks it what it is.
     ///
     /// # Errors
@@ -181,7 +203,7 @@ impl Builder {
             resolver: Arc::new(resolver),
             settings: Arc::new(self.settings),
         };
-        let runtime = Runtime::new(plugin, lent, self.limits);
+        let runtime = Runtime::new(plugin, lent, self.limits, self.observer);
         let wait = self.verify_wait.unwrap_or(Duration::from_secs(5));
         DnsManager::new(runtime, self.nameservers, wait).await
     }

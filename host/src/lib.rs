@@ -17,6 +17,7 @@
 //!    `capability/dial.rs`, with `capability/tls.rs` and `capability/login.rs`; `capability/resolver.rs`, `settings.rs`, `log.rs`.
 //! 4. `limits.rs` and `runtime.rs` end what goes too far; `judge.rs` checks
 //!    what comes back; [`Error`] says what went wrong.
+//! 5. `watch.rs` tells the observer what the call cost ([`CallReport`]).
 //!
 //! The host carries record types through ([`contract`]) and decides nothing by
 //! them: what DNS is about is in the component.
@@ -50,7 +51,38 @@
 //! # }
 //! ```
 //!
-//! A server's life takes three of the five calls:
+//! # Observing
+//!
+//! What each call of the plugin cost is told to an observer, and what calls
+//! share can be looked at:
+//!
+//! ```
+//! use dns_manager_host::{CallReport, DnsManager};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), dns_manager_host::Error> {
+//! let dns = DnsManager::builder()
+//!     .component(dns_manager_guest_artifact::COMPONENT)
+//!     .observer(|call: &CallReport| {
+//!         println!("{} {} in {:?}, {} bytes", call.export, call.outcome, call.elapsed, call.memory_peak_bytes);
+//!         if call.http_failures > 0 {
+//!             println!("{} of {} requests failed", call.http_failures, call.http_requests);
+//!         }
+//!         for (kind, times) in call.denials.kinds() {
+//!             println!("refused {times} times by {kind}");
+//!         }
+//!     })
+//!     .build()
+//!     .await?;
+//! let usage = dns.usage();
+//! println!("{} of {} places are taken", usage.places_in_use, usage.places);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A server's life
+//!
+//! It takes three of the five calls:
 //!
 //! ```no_run
 //! # async fn life(dns: dns_manager_host::DnsManager) -> Result<(), dns_manager_host::Error> {
@@ -73,8 +105,10 @@ mod limits;
 mod linker;
 mod load;
 mod manager;
+mod report;
 mod runtime;
 mod state;
+mod watch;
 
 pub use builder::Builder;
 pub use capability::http::Handler;
@@ -84,3 +118,4 @@ pub use error::{Error, LoadError, Misfit, MisfitKind};
 pub use limits::Limits;
 pub use linker::LinkMode;
 pub use manager::{Call, DnsManager};
+pub use report::{CallReport, Denials, Usage};

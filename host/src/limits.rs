@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use wasmtime::ResourceLimiter;
 
+use crate::{state::Shared, watch::Tally};
+
 /// The most memory that a plugin can be given: what the pool's slots hold.
 pub(crate) const MAX_MEMORY_BYTES: usize = 512 << 20;
 /// The most elements that a table can have: Go puts every function into one.
@@ -164,11 +166,12 @@ impl std::error::Error for Breach {}
 pub(crate) struct SumLimits {
     used: usize,
     max: usize,
+    tally: Shared<Tally>,
 }
 
 impl SumLimits {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { used: 0, max }
+    pub(crate) fn new(max: usize, tally: Shared<Tally>) -> Self {
+        Self { used: 0, max, tally }
     }
 }
 
@@ -181,6 +184,8 @@ impl ResourceLimiter for SumLimits {
         let total = self.used.checked_add(desired.saturating_sub(current)).filter(|total| *total <= self.max);
         let Some(total) = total else { return Err(Breach::Memory.into()) };
         self.used = total;
+        // Memories never shrink: the sum is the most.
+        self.tally.lock().memory_bytes = total;
         Ok(true)
     }
 
@@ -220,19 +225,19 @@ mod tests {
 
     #[test]
     fn memories_are_summed_and_stay_charged() {
-        let mut limits = SumLimits::new(100);
+        let mut limits = SumLimits::new(100, Shared::default());
         assert!(limits.memory_growing(0, 60, None).unwrap());
         assert!(limits.memory_growing(0, 40, None).unwrap());
 
         let broken = limits.memory_growing(40, 41, None).unwrap_err();
 
         assert_eq!(broken.downcast_ref(), Some(&Breach::Memory));
-        assert_eq!(limits.used, 100);
+        assert_eq!((limits.used, limits.tally.lock().memory_bytes), (100, 100));
     }
 
     #[test]
     fn growth_beyond_the_own_type_is_no_breach() {
-        let mut limits = SumLimits::new(100);
+        let mut limits = SumLimits::new(100, Shared::default());
         assert!(!limits.memory_growing(0, 60, Some(50)).unwrap());
         assert!(!limits.table_growing(0, 60, Some(50)).unwrap());
         assert_eq!(limits.used, 0);
@@ -240,14 +245,14 @@ mod tests {
 
     #[test]
     fn growth_does_not_wrap_around() {
-        let mut limits = SumLimits::new(100);
+        let mut limits = SumLimits::new(100, Shared::default());
         limits.used = 50;
         assert!(limits.memory_growing(0, usize::MAX, None).is_err());
     }
 
     #[test]
     fn tables_have_a_limit() {
-        let mut limits = SumLimits::new(0);
+        let mut limits = SumLimits::new(0, Shared::default());
         assert!(limits.table_growing(0, MAX_TABLE_ELEMENTS, None).unwrap());
         let broken = limits.table_growing(0, MAX_TABLE_ELEMENTS + 1, None).unwrap_err();
         assert_eq!(broken.downcast_ref(), Some(&Breach::Table(MAX_TABLE_ELEMENTS + 1)));

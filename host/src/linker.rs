@@ -190,6 +190,7 @@ fn link_stubs(
                         | ("wasi:sockets/ip-name-lookup", "resolve-addresses") => {
                             instance.func_new_async(item, |mut store, _, arguments, results| {
                                 Box::new(async move {
+                                    store.data().tally.lock().denials.imports += 1;
                                     for argument in arguments {
                                         // A borrow ends with the call.
                                         if let Val::Resource(resource) = argument {
@@ -206,7 +207,10 @@ fn link_stubs(
                         }
                         _ => {
                             let what = format!("{interface}#{item}");
-                            instance.func_new(item, move |_, _, _, _| Err(Breach::Forbidden(what.clone()).into()))?;
+                            instance.func_new(item, move |store, _, _, _| {
+                                store.data().tally.lock().denials.imports += 1;
+                                Err(Breach::Forbidden(what.clone()).into())
+                            })?;
                         }
                     }
                 }

@@ -6,14 +6,14 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    Builder, Error,
+    Builder, Error, Usage,
     bindings::{DnsPlugin, exports::provisioning::dns::dns_manager::Guest},
     contract::{
         Action, Change, Check, Code, Entry, Expectation, Filter, Info, Outcome, Page, Rdata, Reason, RecordSet,
         Selector, Status, Verdict, Verification,
     },
     judge,
-    runtime::{Broken, Runtime, Turn},
+    runtime::{Runtime, Turn},
 };
 
 /// How often a listing begins again because its cursor has expired.
@@ -94,9 +94,13 @@ impl DnsManager {
     ) -> Result<Self, Error> {
         let turn = Call::default().begin();
         let info = runtime
-            .invoke(&turn, |plugin, store, _| Box::pin(async move { exports(plugin).call_describe(store).await }))
+            .invoke(
+                &turn,
+                "describe",
+                |plugin, store, _| Box::pin(async move { exports(plugin).call_describe(store).await }),
+                judge::info,
+            )
             .await?;
-        let info = judge::info(info)?;
         runtime.name.clone_from(&info.name);
         Ok(Self(Arc::new(Inner { runtime, info, nameservers, verify_wait })))
     }
@@ -109,6 +113,11 @@ impl DnsManager {
     /// The name servers, as configured.
     pub fn nameservers(&self) -> &[String] {
         &self.0.nameservers
+    }
+
+    /// How much of what calls share is in use just now.
+    pub fn usage(&self) -> Usage {
+        self.0.runtime.usage()
     }
 
     /// Changes records. Outcome i is for change i.
@@ -137,20 +146,20 @@ impl DnsManager {
             let answered = self
                 .0
                 .runtime
-                .invoke(&turn, |plugin, store, options| {
-                    Box::pin(async move { exports(plugin).call_apply(store, &now, &options).await })
-                })
+                .invoke(
+                    &turn,
+                    "apply",
+                    |plugin, store, options| {
+                        Box::pin(async move { exports(plugin).call_apply(store, &now, &options).await })
+                    },
+                    |answer| judge::outcomes(accepted(answer)?, asked),
+                )
                 .await;
             let broken = match answered {
-                Ok(Ok(found)) => match judge::outcomes(found, asked) {
-                    Ok(found) => {
-                        outcomes.extend(found);
-                        continue;
-                    }
-                    // It did something, and what it says of it is no use.
-                    Err(error) => Broken { error, begun: true },
-                },
-                Ok(Err(reason)) => Broken { error: Error::Refused(judge::reason(reason)), begun: false },
+                Ok(found) => {
+                    outcomes.extend(found);
+                    continue;
+                }
                 Err(broken) => broken,
             };
             let timed_out = broken.begun && matches!(broken.error, Error::OutOfTime { .. });
@@ -211,12 +220,18 @@ impl DnsManager {
             let found = self
                 .0
                 .runtime
-                .invoke(&turn, |plugin, store, options| {
-                    Box::pin(async move { exports(plugin).call_verify(store, &expectations, wait_ms, &options).await })
-                })
-                .await?
-                .map_err(|reason| Error::Refused(judge::reason(reason)))?;
-            verifications.extend(judge::verifications(found, asked, &self.0.nameservers)?);
+                .invoke(
+                    &turn,
+                    "verify",
+                    |plugin, store, options| {
+                        Box::pin(
+                            async move { exports(plugin).call_verify(store, &expectations, wait_ms, &options).await },
+                        )
+                    },
+                    |answer| judge::verifications(accepted(answer)?, asked, &self.0.nameservers),
+                )
+                .await?;
+            verifications.extend(found);
         }
         Ok(verifications)
     }
@@ -244,11 +259,14 @@ impl DnsManager {
         let checks = self
             .0
             .runtime
-            .invoke(&turn, |plugin, store, options| {
-                Box::pin(async move { exports(plugin).call_diagnose(store, &options).await })
-            })
+            .invoke(
+                &turn,
+                "diagnose",
+                |plugin, store, options| Box::pin(async move { exports(plugin).call_diagnose(store, &options).await }),
+                |checks| Ok(judge::checks(checks)),
+            )
             .await?;
-        Ok(judge::checks(checks))
+        Ok(checks)
     }
 
     /// Registers an address of a server: it is present afterwards, beside
@@ -388,29 +406,40 @@ impl DnsManager {
     async fn page(&self, what: &Listing, cursor: Option<String>, limit: u32, turn: &Turn) -> Result<Page, Error> {
         let runtime = &self.0.runtime;
         let asked = cursor.clone();
+        let judge = |answer| judge::page(accepted(answer)?, cursor.as_deref());
         let page = match what.clone() {
             Listing::Entries(filter) => {
                 self.has("resource", filter.resource.is_some())?;
                 let limit = limit.clamp(1, PAGE);
                 runtime
-                    .invoke(turn, |plugin, store, options| {
-                        Box::pin(async move {
-                            exports(plugin).call_list(store, &filter, asked.as_deref(), limit, &options).await
-                        })
-                    })
+                    .invoke(
+                        turn,
+                        "list",
+                        |plugin, store, options| {
+                            Box::pin(async move {
+                                exports(plugin).call_list(store, &filter, asked.as_deref(), limit, &options).await
+                            })
+                        },
+                        judge,
+                    )
                     .await?
             }
             Listing::Repair(zone) => {
                 runtime
-                    .invoke(turn, |plugin, store, options| {
-                        Box::pin(
-                            async move { exports(plugin).call_repair(store, &zone, asked.as_deref(), &options).await },
-                        )
-                    })
+                    .invoke(
+                        turn,
+                        "repair",
+                        |plugin, store, options| {
+                            Box::pin(async move {
+                                exports(plugin).call_repair(store, &zone, asked.as_deref(), &options).await
+                            })
+                        },
+                        judge,
+                    )
                     .await?
             }
         };
-        judge::page(page.map_err(|reason| Error::Refused(judge::reason(reason)))?, cursor.as_deref())
+        Ok(page)
     }
 
     async fn all_pages(&self, what: Listing, call: Call) -> Result<Page, Error> {
@@ -493,6 +522,11 @@ enum Listing {
 
 /// A and AAAA.
 const ADDRESSES: [u16; 2] = [1, 28];
+
+/// What a plugin answered, unless it refused.
+fn accepted<T>(answer: Result<T, Reason>) -> Result<T, Error> {
+    answer.map_err(|reason| Error::Refused(judge::reason(reason)))
+}
 
 fn change(action: Action) -> Change {
     Change { action, resource: None, expect: None, attributes: Vec::new() }

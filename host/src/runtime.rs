@@ -24,10 +24,15 @@ use wasmtime_wasi::I32Exit;
 use crate::{
     Error, Limits,
     bindings::{DnsPlugin, DnsPluginPre},
-    capability::{log::escaped, stdio::Tail},
+    capability::{
+        log::{Lines, escaped},
+        stdio::Tail,
+    },
     contract::Options,
     limits::{Breach, MAX_CONCURRENCY, MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS},
+    report::Usage,
     state::{Lent, Shared, State},
+    watch::{Observer, Tally, Watch},
 };
 
 /// How often epochs advance; the unit in which processor time is counted.
@@ -132,6 +137,7 @@ pub(crate) struct Runtime {
     /// What the plugin calls itself, for the log.
     pub(crate) name: String,
     places: Semaphore,
+    observer: Option<Observer>,
 }
 
 /// What holds for one call of the manager, over all calls of the plugin that
@@ -154,6 +160,10 @@ impl Turn {
     pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
+
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
+    }
 }
 
 /// Why a call of the plugin brought nothing, and whether it was begun.
@@ -171,13 +181,47 @@ impl From<Broken> for Error {
 }
 
 impl Runtime {
-    pub(crate) fn new(plugin: DnsPluginPre<State>, lent: Lent, limits: Limits) -> Self {
+    pub(crate) fn new(plugin: DnsPluginPre<State>, lent: Lent, limits: Limits, observer: Option<Observer>) -> Self {
         let places = Semaphore::new(limits.concurrency);
-        Self { plugin, lent, limits, name: "plugin".to_owned(), places }
+        Self { plugin, lent, limits, name: "plugin".to_owned(), places, observer }
     }
 
-    /// Runs one export. `call` gets the instance, its store and the options.
-    pub(crate) async fn invoke<R, F>(&self, turn: &Turn, call: F) -> Result<R, Broken>
+    pub(crate) fn usage(&self) -> Usage {
+        let Limits { concurrency, connections, .. } = self.limits;
+        Usage {
+            places: concurrency,
+            places_in_use: concurrency.saturating_sub(self.places.available_permits()),
+            connections,
+            connections_open: connections.saturating_sub(self.lent.sender.free_connections()),
+        }
+    }
+
+    /// Runs one export. `call` gets the instance, its store and the options;
+    /// `judge` makes of what it answered what the caller gets.
+    pub(crate) async fn invoke<R, T, F>(
+        &self,
+        turn: &Turn,
+        export: &'static str,
+        call: F,
+        judge: impl FnOnce(R) -> Result<T, Error> + Send,
+    ) -> Result<T, Broken>
+    where
+        F: for<'a> FnOnce(&'a DnsPlugin, &'a mut Store<State>, Options) -> BoxFuture<'a, wasmtime::Result<R>> + Send,
+    {
+        let mut watch = Watch::begin(self.observer.as_ref(), export, turn);
+        let judged = self.run(turn, &mut watch, call).await.and_then(|answer| {
+            judge(answer).map_err(|error| {
+                // A refusal is of the whole call. Else it did something, and
+                // what it says of it is no use.
+                let begun = !matches!(error, Error::Refused(_));
+                Broken { error, begun }
+            })
+        });
+        watch.end(&judged);
+        judged
+    }
+
+    async fn run<R, F>(&self, turn: &Turn, watch: &mut Watch<'_>, call: F) -> Result<R, Broken>
     where
         F: for<'a> FnOnce(&'a DnsPlugin, &'a mut Store<State>, Options) -> BoxFuture<'a, wasmtime::Result<R>> + Send,
     {
@@ -188,8 +232,9 @@ impl Runtime {
         let busy = || not_begun(Error::Busy { budget: turn.budget });
         let places = async { (self.places.acquire().await, PLACES.acquire().await) };
         let _places = timeout_at(turn.deadline, places).await.map_err(|_| busy())?;
+        watch.placed();
 
-        let mut store = self.store(turn).map_err(not_begun)?;
+        let mut store = self.store(turn, watch.tally()).map_err(not_begun)?;
         let tail = store.data().tail.clone();
         let left = turn.left();
         let options = Options {
@@ -202,7 +247,8 @@ impl Runtime {
             let plugin = self.plugin.instantiate_async(&mut store).await?;
             call(&plugin, &mut store, options).await
         };
-        let ended = timeout(left + self.limits.grace, AssertUnwindSafe(run).catch_unwind()).await;
+        let run = watch.run(AssertUnwindSafe(run).catch_unwind());
+        let ended = timeout(left + self.limits.grace, run).await;
         // After a trap or a cancellation the store is good for nothing.
         drop(store);
         match ended {
@@ -216,9 +262,10 @@ impl Runtime {
         }
     }
 
-    fn store(&self, turn: &Turn) -> Result<Store<State>, Error> {
+    fn store(&self, turn: &Turn, tally: &Shared<Tally>) -> Result<Store<State>, Error> {
         let ticks = u64::try_from(self.limits.cpu.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX);
-        let state = State::new(&self.lent, &self.limits, ticks, &self.name, &turn.request_id);
+        let lines = Lines::new(&self.name, &turn.request_id, self.limits.log_lines, self.limits.log_line_bytes);
+        let state = State::new(&self.lent, &self.limits, ticks, lines, tally.clone());
         let mut store = Store::try_new(self.plugin.engine(), state).map_err(|e| Error::Internal(format!("{e:#}")))?;
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.limits.transfer_bytes);

@@ -21,6 +21,7 @@ use crate::{
         stdio::{Stdio, Tail},
     },
     limits::SumLimits,
+    watch::Tally,
 };
 
 /// What the plugin is given in every call: the same things, shared.
@@ -43,14 +44,15 @@ pub(crate) struct State {
     pub(crate) settings: Arc<BTreeMap<String, String>>,
     pub(crate) lines: Shared<Lines>,
     pub(crate) tail: Shared<Tail>,
+    pub(crate) tally: Shared<Tally>,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
 }
 
 impl State {
-    pub(crate) fn new(lent: &Lent, limits: &Limits, ticks: u64, plugin: &str, request_id: &str) -> Self {
-        let lines = Shared::new(Lines::new(plugin, request_id, limits.log_lines, limits.log_line_bytes));
+    pub(crate) fn new(lent: &Lent, limits: &Limits, ticks: u64, lines: Lines, tally: Shared<Tally>) -> Self {
+        let lines = Shared::new(lines);
         let tail = Shared::<Tail>::default();
         let stdio = |name| Stdio::new(name, tail.clone(), lines.clone(), limits.log_line_bytes);
         // Nothing is granted: no arguments, no environment, no directory, no
@@ -62,12 +64,18 @@ impl State {
             .max_random_size(64 << 10)
             .build();
         let bytes_left = Arc::new(AtomicUsize::new(limits.response_bytes_per_call));
-        let hooks = Hooks::new(lent.sender.clone(), limits.http_requests_per_call, bytes_left.clone(), lines.clone());
+        let hooks = Hooks::new(
+            lent.sender.clone(),
+            limits.http_requests_per_call,
+            bytes_left.clone(),
+            lines.clone(),
+            tally.clone(),
+        );
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Self {
             table,
-            limits: SumLimits::new(limits.memory_bytes),
+            limits: SumLimits::new(limits.memory_bytes, tally.clone()),
             ticks_left: ticks,
             resolver: lent.resolver.clone(),
             questions_left: limits.questions_per_call,
@@ -75,6 +83,7 @@ impl State {
             settings: lent.settings.clone(),
             lines,
             tail,
+            tally,
             wasi,
             http: WasiHttpCtx::new(),
             hooks,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns_manager_host::contract::{Change, Check, Expectation, Filter, Outcome, Page, Verification};
-use dns_manager_host::{Call, DnsManager, Error};
+use dns_manager_host::{Builder, Call, DnsManager, Error, Usage};
 use futures_util::future::BoxFuture;
 
 pub use batch::Batching;
@@ -27,6 +27,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub trait Dns: Send + Sync {
     /// The longest list of changes that is one call of the component; longer ones are cut.
     fn max_items(&self) -> usize;
+
+    /// How much is in use of what calls share; none where nothing is shared.
+    fn usage(&self) -> Option<Usage>;
 
     /// Changes records; outcome i is for change i.
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>>;
@@ -52,6 +55,10 @@ pub trait Dns: Send + Sync {
 impl Dns for DnsManager {
     fn max_items(&self) -> usize {
         usize::try_from(self.info().max_items).unwrap_or(usize::MAX).max(1)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(Self::usage(self))
     }
 
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
@@ -131,9 +138,21 @@ impl ConnectError {
 ///
 /// The embedded default, if it is the backend, does not start, or the component cannot be loaded.
 pub async fn connect(config: &Config) -> Result<DnsManager, ConnectError> {
+    connect_with(config, DnsManager::builder).await
+}
+
+/// The same, beginning with a builder of the caller's: one with an observer, say.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_with(
+    config: &Config,
+    builder: impl Fn() -> Builder + Send + Sync,
+) -> Result<DnsManager, ConnectError> {
     let deadline = Instant::now() + HELD_FOR;
     loop {
-        match connect_now(config).await {
+        match connect_once(config, builder()).await {
             Err(error) if error.is_held() && Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
             connected => return connected,
         }
@@ -142,8 +161,11 @@ pub async fn connect(config: &Config) -> Result<DnsManager, ConnectError> {
 
 /// The same, and a command that holds the embedded store is not waited for.
 pub(crate) async fn connect_now(config: &Config) -> Result<DnsManager, ConnectError> {
+    connect_once(config, DnsManager::builder()).await
+}
+
+async fn connect_once(config: &Config, mut builder: Builder) -> Result<DnsManager, ConnectError> {
     let dns = &config.dns;
-    let mut builder = DnsManager::builder();
     builder = match config.dns_listen {
         None => builder.backend(config.backend().iter().map(ToString::to_string)),
         Some(listen) => {

@@ -131,6 +131,7 @@ impl Reconciler {
         }
         self.remove(&mut report).await;
         self.register(&mut report).await?;
+        self.lifecycle.metrics().reconciled(&report);
         Ok(report)
     }
 

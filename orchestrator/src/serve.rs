@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dns_manager_host::DnsManager;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -67,7 +68,12 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     }
     has_token(config)?;
     let metrics = Metrics::default();
-    let dns: Arc<dyn Dns> = Arc::new(Metered::new(Arc::new(dns::connect(config).await?), metrics.clone()));
+    let observed = || {
+        let metrics = metrics.clone();
+        DnsManager::builder().observer(move |call| metrics.call(call))
+    };
+    let manager = Arc::new(dns::connect_with(config, observed).await?);
+    let dns: Arc<dyn Dns> = Arc::new(Metered::new(manager, metrics.clone()));
     let dns: Arc<dyn Dns> = Arc::new(Batching::new(dns));
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
         tracing::warn!("{warning}");

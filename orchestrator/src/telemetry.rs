@@ -1,15 +1,21 @@
-//! Traces for a collector: the spans of requests, workflows and steps, by OTLP over HTTP.
+//! Traces for a collector: the spans of requests, workflows and steps, by OTLP over HTTP; and those of callers, which go on here.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use opentelemetry::trace::TracerProvider as _;
+use axum::http::HeaderMap;
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+use opentelemetry_http::HeaderExtractor;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 use crate::client;
 
+const TRACE_PARENT: &str = "traceparent";
 const SERVICE: &str = "dns-manager";
 /// A collector that is silent is not waited for longer; what it was to be told is lost then.
 const EXPORT_WITHIN: Duration = Duration::from_secs(5);
@@ -52,6 +58,54 @@ impl Telemetry {
     pub fn end(self) {
         if let Err(error) = self.0.shutdown_with_timeout(END_WITHIN) {
             tracing::debug!(%error, "the last traces were not sent");
+        }
+    }
+}
+
+/// The span that a request comes from, by its W3C `traceparent`. None, too, where that is malformed, or there are two of it.
+pub(crate) fn caller(headers: &HeaderMap) -> Option<Context> {
+    if headers.get_all(TRACE_PARENT).iter().count() != 1 {
+        return None;
+    }
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
+    context.has_active_span().then_some(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn caller_of(values: &[&'static str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(TRACE_PARENT, HeaderValue::from_static(value));
+        }
+        let context = caller(&headers)?;
+        let span = context.span().span_context().clone();
+        Some(format!("{} {} {}", span.trace_id(), span.span_id(), span.is_sampled()))
+    }
+
+    #[test]
+    fn a_caller_is_known_by_a_well_formed_header_alone() {
+        const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let known = |sampled: bool| Some(format!("4bf92f3577b34da6a3ce929d0e0e4736 00f067aa0ba902b7 {sampled}"));
+        let cases = [
+            (vec![GOOD], known(true)),
+            (vec!["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"], known(false)),
+            (vec![], None),
+            (vec![GOOD, GOOD], None),
+            (vec![""], None),
+            (vec!["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"], None),
+            (vec!["00-00000000000000000000000000000000-00f067aa0ba902b7-01"], None),
+            (vec!["00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"], None),
+            (vec!["00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01"], None),
+            (vec!["ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"], None),
+            (vec!["who are you?"], None),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(caller_of(&values), expected, "{values:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use dns_manager_host::contract::{
     self, Action, Change, Check, Code, Entry, Expectation, Filter, Outcome, Page, Rdata, Reason, Status, Verdict,
     Verification,
 };
-use dns_manager_host::{Call, Error};
+use dns_manager_host::{Call, Error, Usage};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -203,6 +203,10 @@ impl FakeState {
 impl Dns for FakeDns {
     fn max_items(&self) -> usize {
         1000
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(Usage { places: 16, ..Usage::default() })
     }
 
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {

@@ -10,14 +10,14 @@ use std::{
 };
 
 use dns_manager_host::{
-    Call, DnsManager, Error, Limits, LinkMode, LoadError,
+    Builder, Call, CallReport, Denials, DnsManager, Error, Limits, LinkMode, LoadError,
     contract::{Change, Expectation, Filter, Status},
 };
 use dns_manager_tests::{
     change::{A, a, add},
     fixture,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 
 /// Small enough that every attack ends soon.
 fn limits() -> Limits {
@@ -275,6 +275,42 @@ async fn hostile_calls_side_by_side_do_not_harm_a_good_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_observer_is_told_how_each_call_went_too_far() {
+    let (told, mut reports) = mpsc::unbounded_channel();
+    let observer = move |report: &CallReport| told.send(report.clone()).expect("somebody listens");
+    let manager = hostile_with(|builder| builder.observer(observer)).await;
+    assert_eq!(reports.recv().await.unwrap().export, "describe");
+    let none = Denials::default();
+    let cases = [
+        ("panic", "trapped", none),
+        ("exit", "trapped", none),
+        ("hog", "out-of-memory", none),
+        ("spin", "out-of-cpu", none),
+        ("sleep", "out-of-time", none),
+        ("recurse", "out-of-stack", none),
+        ("get 127.0.0.2:1/", "ok", Denials { http: 1, ..none }),
+        ("ask 127.0.0.2:53", "ok", Denials { resolver: 1, ..none }),
+    ];
+    for (behaviour, outcome, denials) in cases {
+        // What it returns is for the other tests.
+        let _ = call(&manager, "diagnose", behaviour).await;
+
+        let report = reports.recv().await.unwrap();
+        assert_eq!((report.export, report.outcome, report.denials), ("diagnose", outcome, denials), "{behaviour}");
+        assert_eq!(report.request_id, behaviour);
+        let (most, peak) = (limits().memory_bytes, report.memory_peak_bytes);
+        assert!(peak > 0 && peak <= most, "{behaviour}: {peak}");
+        match behaviour {
+            "hog" => assert!(peak > most / 2, "{peak}"),
+            "spin" => assert!(report.busy >= limits().cpu / 2, "{:?}", report.busy),
+            "sleep" => assert!(report.busy < BUDGET / 2 && report.elapsed >= BUDGET, "{report:?}"),
+            _ => {}
+        }
+    }
+    assert!(reports.try_recv().is_err(), "each is told once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_of_another_world_is_refused_with_every_misfit() {
     let Err(error) = DnsManager::builder().component(fixture::component("stranger")).backend([nowhere()]).build().await
     else {
@@ -320,14 +356,16 @@ async fn files_are_refused_or_empty_by_the_link_mode() {
 const EXPORTS: [&str; 4] = ["apply", "list", "verify", "diagnose"];
 
 async fn hostile() -> DnsManager {
-    DnsManager::builder()
+    hostile_with(|builder| builder).await
+}
+
+async fn hostile_with(more: impl FnOnce(Builder) -> Builder) -> DnsManager {
+    let builder = DnsManager::builder()
         .component(fixture::component("hostile"))
         .backend([nowhere()])
         .nameservers(["127.0.0.1:53"])
-        .limits(limits())
-        .build()
-        .await
-        .unwrap_or_else(|error| panic!("{error:?}"))
+        .limits(limits());
+    more(builder).build().await.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 /// A backend that must be named and is never called.

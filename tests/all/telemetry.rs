@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use dns_manager_tests::{cli::Installation, etcd::free_address, wait};
+use dns_manager_tests::{cli::Installation, etcd::free_address, http, wait};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -57,6 +57,32 @@ async fn the_steps_of_a_workflow_reach_a_collector() {
         let is_there = |word: &str| seen.contains(word);
         (is_there("POST /v1/traces") && is_there("dns-manager") && is_there("step") && is_there("web-01.example.com"))
             .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_goes_on_with_the_trace_of_its_caller() {
+    let (url, seen) = collector().await;
+    let serving = installation(&url);
+    let service = serving.serve().await;
+    let (trace, span) = ([0x4b; 16], [0xa7; 8]);
+    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    let client = http::client();
+    let ask = async |traceparent: String| {
+        let request = client.get(format!("{}/healthz", service.url())).header("traceparent", traceparent);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    };
+    ask(format!("00-{}-{}-01", hex(&trace), hex(&span))).await;
+    // What is malformed is as if it were not there.
+    ask(format!("00-{}-{}", hex(&[0x5c; 16]), hex(&span))).await;
+    ask("nonsense".to_owned()).await;
+
+    wait::until("the span comes, with its parent", Duration::from_secs(30), async || {
+        let seen = seen.lock().unwrap();
+        let is_there = |octets: &[u8]| seen.windows(octets.len()).any(|part| part == octets);
+        assert!(!is_there(&[0x5c; 16]), "a malformed header was taken");
+        (is_there(&trace) && is_there(&span)).then_some(())
     })
     .await;
 }

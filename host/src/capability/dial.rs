@@ -129,6 +129,11 @@ impl Dial {
         Self(Arc::new(Inner { policy, lookup, tls, timeout, permits, failures, plain, failed }))
     }
 
+    /// How many more connections there can be.
+    pub(crate) fn free(&self) -> usize {
+        self.0.permits.available_permits()
+    }
+
     /// Leaves a member for last from now on, and closes its idle connections.
     pub(crate) fn blame(&self, member: &Member) {
         self.0.note(&member.0, false);

@@ -29,6 +29,7 @@
 //!
 //! With credentials, the status 511 says that the host could not log in just
 //! now, and 401 with etcd's code 16 that it may not: the request was then not
+//! handed on.
 
 mod credentials;
 mod fault;
@@ -42,6 +43,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, header, uri::Scheme};
+use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
 };
@@ -53,6 +55,7 @@ use crate::{
         policy::{Denial, Endpoint},
     },
     state::Shared,
+    watch::Tally,
 };
 pub(crate) use sender::Sender;
 
@@ -93,6 +96,7 @@ pub(crate) struct Hooks {
     requests_left: usize,
     bytes_left: Arc<AtomicUsize>,
     lines: Shared<Lines>,
+    tally: Shared<Tally>,
 }
 
 impl Hooks {
@@ -101,17 +105,19 @@ impl Hooks {
         requests: usize,
         bytes_left: Arc<AtomicUsize>,
         lines: Shared<Lines>,
+        tally: Shared<Tally>,
     ) -> Self {
-        Self { sender, requests_left: requests, bytes_left, lines }
+        Self { sender, requests_left: requests, bytes_left, lines, tally }
     }
 
     /// The plugin learns only that it is denied; the operator, what to change.
     fn admit(&mut self, request: &Request<WasiBody>) -> Result<Arc<Endpoint>, String> {
         let Some(left) = self.requests_left.checked_sub(1) else {
+            self.tally.lock().denials.limits += 1;
             return Err("HTTP request denied: the limit `http_requests_per_call` is reached".to_owned());
         };
         self.requests_left = left;
-        self.sender.policy.decide(request.method(), request.uri()).map_err(|denial| match denial {
+        let decided = self.sender.policy.decide(request.method(), request.uri()).map_err(|denial| match denial {
             Denial::Malformed => "HTTP request denied: its target is malformed or not http".to_owned(),
             Denial::NotGranted(authority) => {
                 format!(
@@ -122,7 +128,13 @@ impl Hooks {
             Denial::Rule => {
                 format!("HTTP request denied: the backend's rule forbids {} {}", request.method(), request.uri().path())
             }
-        })
+        });
+        let mut tally = self.tally.lock();
+        match &decided {
+            Ok(_) => tally.http_requests += 1,
+            Err(_) => tally.denials.http += 1,
+        }
+        decided
     }
 }
 
@@ -155,8 +167,38 @@ impl WasiHttpHooks for Hooks {
                 return Box::new(async { Err(HttpError::HttpRequestDenied) });
             }
         };
-        let (sender, call) = (self.sender.clone(), self.bytes_left.clone());
-        Box::new(async move { sender.send(request, &endpoint, options.unwrap_or_default(), call).await })
+        let (sender, call, tally) = (self.sender.clone(), self.bytes_left.clone(), self.tally.clone());
+        Box::new(async move {
+            let sent = sender.send(request, &endpoint, options.unwrap_or_default(), call).await;
+            counted(sent, tally)
+        })
+    }
+}
+
+/// Counts what became of a request: answered, unless its body breaks off later.
+fn counted(sent: Sent, tally: Shared<Tally>) -> Sent {
+    let (response, connecting) = sent.inspect_err(|error| count_denial(error, &tally))?;
+    let answered = u64::from(!response.status().is_server_error());
+    tally.lock().http_answered += answered;
+    let response = response.map(|body| {
+        let body = body.map_err(move |error| {
+            count_denial(&error, &tally);
+            let mut tally = tally.lock();
+            tally.http_answered = tally.http_answered.saturating_sub(answered);
+            error
+        });
+        body.boxed_unsync()
+    });
+    Ok((response, connecting))
+}
+
+/// Counts a request that failed because it, or its response, is not allowed.
+fn count_denial(error: &HttpError, tally: &Shared<Tally>) {
+    let mut tally = tally.lock();
+    match error {
+        HttpError::HttpRequestDenied | HttpError::DestinationIpProhibited => tally.denials.http += 1,
+        HttpError::HttpRequestBodySize(_) | HttpError::HttpResponseBodySize(_) => tally.denials.limits += 1,
+        _ => {}
     }
 }
 

@@ -25,7 +25,8 @@ use crate::{
         dial::Lookup,
         policy::{Authority, never},
     },
-    state::State,
+    state::{Shared, State},
+    watch::Tally,
 };
 
 /// Questions of one `ask`.
@@ -78,17 +79,35 @@ impl Resolver {
         Ok(resolver)
     }
 
-    async fn ask(&self, question: &Question, bytes_left: &AtomicUsize) -> Result<Answer, Failure> {
+    async fn ask(
+        &self,
+        question: &Question,
+        bytes_left: &AtomicUsize,
+        tally: &Shared<Tally>,
+    ) -> Result<Answer, Failure> {
+        let asked = self.exchange(question).await;
+        if let Err(Failure::UnknownServer | Failure::Denied) = asked {
+            tally.lock().denials.resolver += 1;
+        }
+        let (answer, bytes) = asked?;
+        if !body::charge(bytes_left, bytes) {
+            tally.lock().denials.limits += 1;
+            return Err(Failure::Denied);
+        }
+        Ok(answer)
+    }
+
+    /// One question and its answer, with that one's bytes.
+    async fn exchange(&self, question: &Question) -> Result<(Answer, usize), Failure> {
         let server = self.servers.iter().find(|server| server.id == question.server).ok_or(Failure::UnknownServer)?;
         let query = wire::Query::new(question)?;
         let wait = Duration::from_millis(question.timeout_ms.into()).clamp(Duration::from_millis(1), self.timeout);
         let deadline = Instant::now() + wait;
         let asked = tokio::time::timeout_at(deadline, self.ask_server(server, &query, question, deadline)).await;
-        let (answer, bytes) = asked.unwrap_or_else(|_| {
+        asked.unwrap_or_else(|_| {
             server.failed();
             Err(Failure::Timeout)
-        })?;
-        if body::charge(bytes_left, bytes) { Ok(answer) } else { Err(Failure::Denied) }
+        })
     }
 
     /// Asks at the server's addresses, in turn while nobody is there.
@@ -172,10 +191,13 @@ impl Host for State {
         let allowed = questions.len().min(QUESTIONS).min(self.questions_left);
         self.questions_left -= allowed;
         let all = questions.len();
+        self.tally.lock().questions += allowed as u64;
+        self.tally.lock().denials.limits += (all - allowed) as u64;
         let asked = stream::iter(questions.into_iter().take(allowed))
             .map(|question| {
-                let (resolver, bytes_left) = (self.resolver.clone(), self.bytes_left.clone());
-                async move { resolver.ask(&question, &bytes_left).await }
+                let (resolver, bytes_left, tally) =
+                    (self.resolver.clone(), self.bytes_left.clone(), self.tally.clone());
+                async move { resolver.ask(&question, &bytes_left, &tally).await }
             })
             .buffered(IN_FLIGHT);
         let mut answers: Vec<_> = asked.collect().await;

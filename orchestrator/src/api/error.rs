@@ -304,7 +304,7 @@ impl From<reconcile::Error> for Failure {
 
 impl From<inventory::Error> for Failure {
     fn from(error: inventory::Error) -> Self {
-        Self::internal(crate::error_chain(&error))
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "inventory", crate::error_chain(&error))
     }
 }
 

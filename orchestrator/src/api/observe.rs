@@ -29,6 +29,9 @@ pub(super) async fn observe(State(guard): State<Arc<Guard>>, request: Request, n
 /// The metrics, for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "the text format of Prometheus", content_type = "text/plain", body = String)))]
 pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse {
+    if let Some(usage) = service.dns.usage() {
+        service.lifecycle.metrics().usage(usage);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.lifecycle.metrics().render())
 }
 

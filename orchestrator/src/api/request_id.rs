@@ -5,7 +5,10 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use uuid::Uuid;
+
+use crate::telemetry;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_LENGTH: usize = 128;
@@ -29,6 +32,10 @@ pub(super) async fn identify(request: Request, next: Next) -> Response {
     let given = request.headers().get(&HEADER).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
     let id = given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
     let span = tracing::info_span!("request", request_id = id, method = %request.method(), path = request.uri().path());
+    if let Some(caller) = telemetry::caller(request.headers()) {
+        // Where no traces are kept, or not of this, there is nothing to go on with.
+        let _ = span.set_parent(caller);
+    }
     let mut response = within(id.clone(), next.run(request)).instrument(span).await;
     // What is sane is a good value of a header.
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dns_manager_host::contract::{Check, Level};
+use dns_manager_host::contract::{Check, Level, Verdict};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -407,6 +407,22 @@ async fn a_pass_tells_what_is_not_as_it_should_be_and_mends_it() {
 }
 
 #[tokio::test]
+async fn a_verification_that_succeeds_is_on_its_server() {
+    let api = Api::start(FakeDns::default().verdict(Verdict::NotFound)).await;
+    let body = r#"{"hostname": "web-01.example.com", "addresses": ["192.168.1.10"]}"#;
+    let (_, created) = api.send("POST", "/api/v1/servers?wait=10s", Some(body)).await;
+    assert_eq!(created["data"]["dns"]["verified"], json!(false), "{created}");
+    let verify = async || api.send("POST", "/api/v1/dns/records/web-01.example.com/verify", None).await;
+    let verified = async || api.get("/api/v1/servers/web-01.example.com").await.1["data"]["dns"]["verified"].clone();
+
+    assert_eq!(verify().await.0, 200);
+    assert_eq!(verified().await, json!(false));
+    api.dns.set_verdict(Verdict::Verified);
+    assert_eq!(verify().await.0, 200);
+    assert_eq!(verified().await, json!(true));
+}
+
+#[tokio::test]
 async fn metrics_tell_what_was_done_and_no_names() {
     let api = Api::guarded(FakeDns::default(), &[]).await;
     let body = json!({"hostname": "web-01.example.com", "addresses": ["192.0.2.1"]});
@@ -433,16 +449,15 @@ async fn metrics_tell_what_was_done_and_no_names() {
         "dns_manager_dns_outcomes_total{action=\"add\",record_type=\"A\",outcome=\"created\"} 1",
         "dns_manager_verification_duration_seconds_count{outcome=\"verified\"} 1",
         "dns_manager_time_to_resolvable_seconds_count 1",
-        "dns_manager_component_calls_total{export=\"apply\",outcome=\"ok\"} 1",
-        "dns_manager_component_calls_total{export=\"list\",outcome=\"refused\"} 1",
-        "dns_manager_component_call_duration_seconds_count{export=\"apply\"} 1",
+        "dns_manager_component_places 16",
+        "dns_manager_component_places_in_use 0",
         "dns_manager_build_info{version=",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }
     let described = text.lines().filter(|line| line.starts_with("# HELP dns_manager_")).count();
     assert_eq!(described, text.lines().filter(|line| line.starts_with("# TYPE dns_manager_")).count(), "{text}");
-    assert_eq!(described, 11, "{text}");
+    assert_eq!(described, 13, "{text}");
     assert!(!text.contains("web-01") && !text.contains("at-all"), "{text}");
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use dns_manager_host::Usage;
 use dns_manager_host::contract::{
     Action as Ask, Change as ContractChange, Check, Code, Expectation, Page, Reason as Why, Status as Word,
     Verification,
@@ -126,6 +127,10 @@ fn one(entries: &mut Vec<Entry>, change: ContractChange) -> Answer {
 impl Dns for Shelf {
     fn max_items(&self) -> usize {
         8
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        None
     }
 
     fn apply(&self, changes: Vec<ContractChange>, call: Call) -> BoxFuture<'_, Result<Vec<Answer>, Error>> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dns_manager_host::contract::{Action, Change, Check, Expectation, Filter, Outcome, Page, Verification};
-use dns_manager_host::{Call, Error};
+use dns_manager_host::{Call, Error, Usage};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -149,6 +149,10 @@ fn name(change: &Change) -> String {
 impl Dns for Batching {
     fn max_items(&self) -> usize {
         self.0.dns.max_items()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.0.dns.usage()
     }
 
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {

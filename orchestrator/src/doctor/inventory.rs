@@ -27,16 +27,14 @@ impl Examination<'_> {
                 }
             }
         };
-        let remedy = self.remedy(etcd, &why);
+        let remedy = remedy(etcd, &why);
         self.checks.push(Check::new("inventory", Level::Fail, why, remedy));
     }
+}
 
-    fn remedy(&self, etcd: &Access, why: &str) -> String {
-        match &self.config.dns.credentials {
-            Some(_) if why.contains("permission denied") => {
-                format!("etcdctl role grant-permission ROLE readwrite --prefix=true {}/", etcd.path)
-            }
-            _ => "see orchestrator.inventory, and whether an etcd with a quorum runs at its urls".to_owned(),
-        }
+fn remedy(etcd: &Access, why: &str) -> String {
+    if why.contains("permission denied") {
+        return format!("etcdctl role grant-permission ROLE readwrite --prefix=true {}/", etcd.path);
     }
+    "see orchestrator.inventory, and whether an etcd with a quorum runs at its urls".to_owned()
 }

@@ -42,7 +42,7 @@ use super::{Changes, Claim, Error, Inventory, Notices, Renamed, Stored, Written}
 use crate::name::HostName;
 use crate::server::Server;
 use account::Account;
-use calls::PATIENCE;
+use calls::{PATIENCE, within};
 use session::Session;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -121,7 +121,7 @@ impl Etcd {
     }
 }
 
-/// Logs in, where there is somebody to log in as.
+/// Logs in, if there is somebody to log in as.
 async fn enter(access: &Access) -> Result<Client, Source> {
     let mut options = ConnectOptions::new()
         .with_connect_timeout(CONNECT_WITHIN)
@@ -133,21 +133,21 @@ async fn enter(access: &Access) -> Result<Client, Source> {
     if access.urls.iter().any(|url| url.starts_with("https://")) {
         options = options.with_tls(tls(access));
     }
-    let Some((user, password)) = &access.credentials else {
-        return connect(access, &options).await;
+    // Nobody is called by that: whoever logs in at it is the first to find out which members are there.
+    let client = within(Client::connect(&access.urls, Some(options))).await?;
+    let Some((user, password)) = &access.credentials else { return Ok(client) };
+    let log_in = || {
+        let (mut client, user) = (client.clone(), (user.clone(), password.expose().to_owned()));
+        async move { client.update_user(Some(user)).await }
     };
-    let as_user = options.clone().with_user(user.clone(), password.expose());
-    match connect(access, &as_user).await {
+    match calls::read(log_in).await {
+        Ok(()) => Ok(client),
         Err(error) if account::is_open_to_all(&error) => {
             tracing::warn!("the etcd of the inventory has no access control: everybody may enter, and nobody logs in");
-            connect(access, &options).await
+            Ok(client)
         }
-        entered => entered,
+        Err(error) => Err(error),
     }
-}
-
-async fn connect(access: &Access, options: &ConnectOptions) -> Result<Client, Source> {
-    calls::read(|| Client::connect(&access.urls, Some(options.clone()))).await
 }
 
 fn tls(access: &Access) -> TlsOptions {
@@ -413,7 +413,7 @@ impl Inventory for Etcd {
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             if let Some(lease) = self.0.session.lease()
-                && let Err(error) = calls::within(self.0.client.lease_client().revoke(lease.id())).await
+                && let Err(error) = within(self.0.client.lease_client().revoke(lease.id())).await
             {
                 tracing::debug!(%error, "the lease was not given back; it runs out by itself");
             }

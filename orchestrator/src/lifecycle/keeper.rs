@@ -118,13 +118,16 @@ impl Keeper {
             (hostname, found)
         };
         let mut found = stream::iter(hostnames.iter().cloned()).map(find).buffer_unordered(READS);
+        // One that cannot be read does not hide the others.
+        let mut ended = Ok(());
         while let Some((hostname, found)) = found.next().await {
-            match found? {
-                Some(stored) => agenda.put(&stored.server),
-                None => agenda.take_out(&hostname),
+            match found {
+                Ok(Some(stored)) => agenda.put(&stored.server),
+                Ok(None) => agenda.take_out(&hostname),
+                Err(error) => ended = Err(error),
             }
         }
-        Ok(())
+        ended
     }
 
     fn see_to(&self, hostname: &HostName, server: Uuid, room: &Arc<Semaphore>, workers: &mut Workers) {

@@ -1,14 +1,14 @@
-//! DNS with every call of it counted and timed.
+//! DNS with what became of changes, and verifications, counted and timed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dns_manager_host::contract::{Action, Change, Check, Expectation, Filter, Outcome, Page, Verification};
-use dns_manager_host::{Call, Error};
+use dns_manager_host::{Call, Error, Usage};
 use futures_util::future::BoxFuture;
 use metrics::Label;
 
-use super::{COMPONENT_CALL_DURATION, COMPONENT_CALLS, DNS_OUTCOMES, Metrics, VERIFICATION_DURATION};
+use super::{DNS_OUTCOMES, Metrics, VERIFICATION_DURATION};
 use crate::dns::Dns;
 use crate::record::{RecordType, value};
 
@@ -22,19 +22,6 @@ impl Metered {
     pub(crate) fn new(dns: Arc<dyn Dns>, metrics: Metrics) -> Self {
         Self { dns, metrics }
     }
-
-    async fn call<T>(
-        &self,
-        export: &'static str,
-        call: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<T, Error> {
-        let began = Instant::now();
-        let ended = call.await;
-        let outcome = ended.as_ref().map_or_else(Error::code, |_| "ok");
-        self.metrics.count(COMPONENT_CALLS, vec![Label::new("export", export), Label::new("outcome", outcome)]);
-        self.metrics.time(COMPONENT_CALL_DURATION, vec![Label::new("export", export)], began.elapsed());
-        ended
-    }
 }
 
 impl Dns for Metered {
@@ -42,10 +29,14 @@ impl Dns for Metered {
         self.dns.max_items()
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.dns.usage()
+    }
+
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
         Box::pin(async move {
             let kinds: Vec<_> = changes.iter().map(|change| kind(&change.action)).collect();
-            let outcomes = self.call("apply", self.dns.apply(changes, call)).await?;
+            let outcomes = self.dns.apply(changes, call).await?;
             for ((action, record_type), outcome) in kinds.into_iter().zip(&outcomes) {
                 let labels = vec![
                     Label::new("action", action),
@@ -59,7 +50,7 @@ impl Dns for Metered {
     }
 
     fn list(&self, filter: Filter, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
-        Box::pin(self.call("list", self.dns.list(filter, call)))
+        self.dns.list(filter, call)
     }
 
     fn verify(
@@ -69,7 +60,7 @@ impl Dns for Metered {
         call: Call,
     ) -> BoxFuture<'_, Result<Vec<Verification>, Error>> {
         Box::pin(async move {
-            let verifications = self.call("verify", self.dns.verify(expectations, wait, call)).await?;
+            let verifications = self.dns.verify(expectations, wait, call).await?;
             for verification in &verifications {
                 let took = Duration::from_millis(verification.elapsed_ms.into());
                 let labels = vec![Label::new("outcome", verification.verdict.name())];
@@ -80,11 +71,11 @@ impl Dns for Metered {
     }
 
     fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
-        Box::pin(self.call("repair", self.dns.repair(zone, call)))
+        self.dns.repair(zone, call)
     }
 
     fn diagnose(&self, call: Call) -> BoxFuture<'_, Result<Vec<Check>, Error>> {
-        Box::pin(self.call("diagnose", self.dns.diagnose(call)))
+        self.dns.diagnose(call)
     }
 }
 

@@ -115,6 +115,11 @@ pub struct Summary {
     pub foreign: usize,
 }
 
+impl Kind {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Missing, Self::Unsettled, Self::Changed, Self::Orphan, Self::Foreign];
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -159,9 +164,14 @@ impl Report {
 
     /// Whether everything is as it should be, or is being made so.
     pub fn is_settled(&self) -> bool {
-        let is_open =
-            |drift: &Drift| matches!(drift.treatment, Treatment::Reported | Treatment::Failed | Treatment::HeldBack);
-        self.problems.is_empty() && !self.drift.iter().any(is_open)
+        self.problems.is_empty() && self.left().next().is_none()
+    }
+
+    /// What is not as it should be, and is not being made so.
+    pub fn left(&self) -> impl Iterator<Item = &Drift> {
+        let is_left =
+            |drift: &&Drift| matches!(drift.treatment, Treatment::Reported | Treatment::Failed | Treatment::HeldBack);
+        self.drift.iter().filter(is_left)
     }
 
     /// The host names of servers that are to be, or are being, registered again.

@@ -212,3 +212,35 @@ async fn a_server_whose_records_failed_is_registered_when_that_can_succeed() {
     let server = world.lifecycle.find("web-01.example.com").await.unwrap().server;
     assert_eq!((server.problem, server.retry_at, server.dns.verified, server.dns.tries), (None, None, Some(true), 0));
 }
+
+#[tokio::test]
+async fn the_last_pass_that_may_write_tells_what_it_left() {
+    let drift = |world: &World| -> Vec<String> {
+        let text = world.lifecycle.metrics().render();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("dns_manager_reconcile_drift"));
+        lines.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
+    };
+    let world = World::new(false);
+    world.create("web-01.example.com", "192.168.1.10").await;
+    world.create("web-02.example.com", "192.168.1.20").await;
+    world.dns.tamper(|entries| {
+        let gone = Entry {
+            name: "gone.example.com".to_owned(),
+            resource: Some(uuid::Uuid::now_v7().to_string()),
+            ..entries[0].clone()
+        };
+        // The second one is missing.
+        *entries = vec![Entry { ttl: 7, ..entries[0].clone() }, gone];
+    });
+
+    world.reconciler.run(Options { dry_run: true, ..Options::default() }).await.unwrap();
+    assert_eq!(drift(&world), [] as [&str; 0], "a dry run tells nothing");
+
+    let report = world.pass().await;
+    assert_eq!((report.summary.missing, report.summary.changed, report.summary.orphan), (1, 1, 1), "{report:?}");
+    assert_eq!(drift(&world), ["{kind=\"changed\"} 1"], "what is mended, or is being mended, is not left");
+
+    world.dns.tamper(|entries| entries[0].ttl = 300);
+    world.pass().await;
+    assert_eq!(drift(&world), [] as [&str; 0]);
+}

@@ -8,7 +8,7 @@ use dns_manager_tests::{
     etcd::Etcd,
     wait,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ZONE, release};
 
@@ -40,6 +40,28 @@ async fn a_long_negative_cache_is_reported_and_settled_later() {
     site.coredns.restart().await;
 
     assert_eq!(site.verify(&name).await["outcome"], "verified");
+    let server = site.installation.run(&["server", "show", &name, "--output", "json"]).await.succeeded().json();
+    assert_eq!((&server["dns"]["verified"], &server["problem"]), (&Value::Bool(true), &Value::Null), "{server:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_beside_a_service_tells_the_service() {
+    let Some(mut site) = Cached::start("cache 30 {\nsuccess 9984 30\ndenial 9984 3600 3600\n}").await else { return };
+    let name = format!("web-01.{ZONE}");
+    assert_eq!(site.coredns.ask(&name, "A").await.rcode, "NXDOMAIN");
+    // The service holds the inventory, and the command asks the name servers itself.
+    let service = site.installation.serve().await;
+    let body = json!({"hostname": name, "addresses": ["192.0.2.1"]});
+    let (_, created) = service.call("POST", "/api/v1/servers?wait=30s", Some(body)).await;
+    assert_eq!(created["data"]["dns"]["verified"], false, "{created:#}");
+    site.coredns.restart().await;
+
+    assert_eq!(site.verify(&name).await["outcome"], "verified");
+
+    let (_, server) = service.call("GET", &format!("/api/v1/servers/{name}"), None).await;
+    let server = &server["data"];
+    assert_eq!((&server["dns"]["verified"], &server["problem"]), (&Value::Bool(true), &Value::Null), "{server:#}");
+    assert_eq!(server["steps"].as_array().unwrap().last().unwrap()["detail"], "A verified", "{server:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

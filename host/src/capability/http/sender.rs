@@ -77,6 +77,11 @@ impl Sender {
         }
     }
 
+    /// How many more connections there can be.
+    pub(crate) fn free_connections(&self) -> usize {
+        self.dial.free()
+    }
+
     pub(super) async fn send(
         &self,
         request: Request<WasiBody>,

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{sender::SILENCE, *};
 use crate::{
-    Limits,
+    Denials, Limits,
     capability::{
         dial::System,
         login::Login,
@@ -47,6 +47,7 @@ fn hooks_as(endpoint: Endpoint, login: Option<Login>, limits: &Limits) -> Hooks 
         limits.http_requests_per_call,
         bytes,
         lines,
+        Shared::default(),
     )
 }
 
@@ -175,6 +176,49 @@ async fn requests_of_a_call_are_counted() {
 
     assert_eq!(answers, [true, true, false]);
     assert_eq!(log.lock().unwrap().1.len(), 2);
+}
+
+#[tokio::test]
+async fn what_becomes_of_requests_is_counted() {
+    const AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+    const BROKEN: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\nok";
+    let used = |requests, answered, denials| Tally {
+        http_requests: requests,
+        http_answered: answered,
+        denials,
+        ..Tally::default()
+    };
+    let none = Denials::default();
+    let tight = Limits { response_bytes: 1, ..limits() };
+    let cases = [
+        (OK, "{}", limits(), used(1, 1, none)),
+        (AWAY, "{}", limits(), used(1, 0, none)),
+        (BROKEN, "{}", Limits { http_timeout: Duration::from_millis(200), ..limits() }, used(1, 0, none)),
+        (OK, "{}", tight, used(1, 0, Denials { limits: 1, ..none })),
+        (OK, "{}", Limits { request_bytes: 1, ..limits() }, used(1, 0, Denials { limits: 1, ..none })),
+        (OK, "{}", Limits { http_requests_per_call: 0, ..limits() }, used(0, 0, Denials { limits: 1, ..none })),
+    ];
+    for (answer, body, limits, expected) in cases {
+        let (listener, address) = listener().await;
+        serve(listener, answer);
+        let mut hooks = hooks_with(&[address], &limits);
+        let got = send(&mut hooks, post(address, body)).await;
+        assert_eq!(*hooks.tally.lock(), expected, "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_policy_forbids_is_counted() {
+    let ((_granted, address), (_other, elsewhere)) = (listener().await, listener().await);
+    let mut hooks = hooks_with(&[address], &limits());
+    assert!(send(&mut hooks, post(elsewhere, "{}")).await.is_err());
+    assert_eq!(hooks.tally.lock().denials, Denials { http: 1, ..Denials::default() });
+    assert_eq!(hooks.tally.lock().http_requests, 0);
+
+    let mut twice = post(address, "{}");
+    twice.headers_mut().append("content-length", HeaderValue::from_static("2"));
+    assert!(send(&mut hooks, twice).await.is_err());
+    assert_eq!(hooks.tally.lock().denials, Denials { http: 2, ..Denials::default() });
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::bindings::provisioning::dns::resolver::Transport;
+use crate::{Denials, bindings::provisioning::dns::resolver::Transport};
 
 /// Every name is at these addresses.
 struct At(Vec<SocketAddr>);
@@ -42,7 +42,7 @@ async fn resolver(server: &str, lookup: Vec<SocketAddr>) -> Resolver {
 }
 
 async fn ask(resolver: &Resolver, question: Question) -> Result<Answer, Failure> {
-    resolver.ask(&question, &AtomicUsize::new(100_000)).await
+    resolver.ask(&question, &AtomicUsize::new(100_000), &Shared::default()).await
 }
 
 fn answer(question: &[u8], truncated: bool) -> Vec<u8> {
@@ -182,11 +182,27 @@ async fn name_at_a_forbidden_address_is_denied() {
 async fn answers_are_charged_to_the_call() {
     let address = server(|question| vec![answer(question, false)]).await.to_string();
     let resolver = resolver(&address, vec![]).await;
-    let left = AtomicUsize::new(60);
-    let first = resolver.ask(&question(&address, Transport::Udp, 1_000), &left).await;
-    let second = resolver.ask(&question(&address, Transport::Udp, 1_000), &left).await;
+    let (left, tally) = (AtomicUsize::new(60), Shared::default());
+    let first = resolver.ask(&question(&address, Transport::Udp, 1_000), &left, &tally).await;
+    let second = resolver.ask(&question(&address, Transport::Udp, 1_000), &left, &tally).await;
     assert!(first.is_ok(), "{first:?}");
     assert_eq!(second.unwrap_err(), Failure::Denied);
+    assert_eq!(tally.lock().denials, Denials { limits: 1, ..Denials::default() });
+}
+
+#[tokio::test]
+async fn what_is_refused_is_counted() {
+    let resolver = resolver("dns.example:53", vec!["169.254.169.253:53".parse().unwrap()]).await;
+    let (left, tally) = (AtomicUsize::new(1_000), Shared::default());
+    let zone_transfer = Question { rr_type: 252, ..question("dns.example:53", Transport::Udp, 1_000) };
+    for asked in [
+        question("elsewhere.example:53", Transport::Udp, 1_000),
+        question("dns.example:53", Transport::Udp, 1_000),
+        zone_transfer,
+    ] {
+        assert!(resolver.ask(&asked, &left, &tally).await.is_err(), "{asked:?}");
+    }
+    assert_eq!(tally.lock().denials, Denials { resolver: 3, ..Denials::default() });
 }
 
 #[tokio::test]

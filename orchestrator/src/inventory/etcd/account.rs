@@ -31,7 +31,7 @@ impl Account {
             ),
             "user name is empty" => {
                 "etcd asks for a user and a password: set [orchestrator.inventory.credentials], or \
-                                          [orchestrator.dns.credentials] if they are those of the records"
+                                     [orchestrator.dns.credentials] if they are those of the records"
                     .to_owned()
             }
             why if why.starts_with("authentication failed") => format!("the login as {who} is refused: {why}"),
@@ -39,8 +39,11 @@ impl Account {
                 "etcd has no leader: a majority of its members must run, and reach each other".to_owned()
             }
             message => {
-                let sources: Vec<_> = calls::sources(refusal).map(ToString::to_string).collect();
-                format!("etcd does not answer: {}", [vec![message.to_owned()], sources].concat().join(": "))
+                // Each wraps the next one, most of them in the same words.
+                let mut words = vec![message.to_owned()];
+                words.extend(calls::sources(refusal).map(ToString::to_string).filter(|word| word != "transport error"));
+                words.dedup();
+                format!("etcd does not answer: {}", words.join(": "))
             }
         };
         explained.into()

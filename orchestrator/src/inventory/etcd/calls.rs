@@ -45,14 +45,22 @@ async fn again<T, C: Future<Output = Result<T, Error>>>(
     is_worth_it: impl Fn(&Error) -> bool,
 ) -> Result<T, Source> {
     let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    // Who runs without a leader knows more than who does not run.
+    let mut leaderless = None;
     bounded(PATIENCE, async {
         loop {
             let error = match call().await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if began.elapsed() > LOOK_FOR || !is_worth_it(&error) {
+            if !is_worth_it(&error) {
                 return Err(error.into());
+            }
+            if began.elapsed() > LOOK_FOR {
+                return Err(leaderless.unwrap_or(error).into());
+            }
+            if has_no_leader(&error) {
+                leaderless = Some(error);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
