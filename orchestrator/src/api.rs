@@ -82,6 +82,7 @@ pub fn router(service: Service) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(openapi::Common::openapi())
         .routes(routes!(records::list, records::register))
         .routes(routes!(records::show, records::update, records::unregister))
+        .routes(routes!(records::unregister_all))
         .routes(routes!(records::verify))
         .routes(routes!(records::adopt))
         .routes(routes!(records::release))

@@ -23,11 +23,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use dns_manager_host::contract::Code;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Config, LogFormat};
 use crate::environment::Environment;
+use crate::registry::VerifyError;
 use crate::remote::{ConnectError, Remote, Target};
 use crate::telemetry::Telemetry;
 use output::{Console, Form};
@@ -209,6 +211,12 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<crate::config::Error>()
         || error.downcast_ref::<ConnectError>().is_some_and(ConnectError::is_usage)
         || error.is::<crate::name::NameError>()
+        || error.downcast_ref().is_some_and(is_invalid)
+        || match error.downcast_ref() {
+            Some(VerifyError::Refused(_)) => true,
+            Some(VerifyError::Dns(error)) => is_invalid(error),
+            None => false,
+        }
         || error.downcast_ref::<crate::dns::ConnectError>().is_some_and(|error| !error.is_held())
         || matches!(
             error.downcast_ref(),
@@ -217,6 +225,11 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || matches!(error.downcast_ref(), Some(token::Error::Name { .. }))
         || matches!(error.downcast_ref(), Some(lifecycle::Error::Hostname(_) | lifecycle::Error::Request { .. }))
         || matches!(error.downcast_ref(), Some(remote::Error::Refused(reason)) if reason.code == "invalid")
+}
+
+/// Whether a call was none; a service says the same with the code `invalid`.
+fn is_invalid(error: &dns_manager_host::Error) -> bool {
+    matches!(error, dns_manager_host::Error::Refused(reason) if reason.code == Code::Invalid)
 }
 
 /// Parses the arguments (the program's name first) and runs the command.

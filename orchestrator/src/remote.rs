@@ -3,7 +3,6 @@
 mod fault;
 mod target;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -132,6 +131,21 @@ impl Remote {
         self.watch(request, to, seen, other, observe).await
     }
 
+    /// A server that the service is at work on, as it is when it is at rest.
+    ///
+    /// # Errors
+    ///
+    /// It is gone, or the service does not answer.
+    pub async fn settled(&self, hostname: &str) -> Result<Server, Error> {
+        loop {
+            let server = self.find_server(hostname).await?;
+            if is_at_rest(&server) {
+                return Ok(server);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     async fn ended_steps(&self, hostname: &str) -> Result<usize, Error> {
         Ok(self.find_server(hostname).await?.steps.iter().take_while(|step| !step.is_open()).count())
     }
@@ -172,28 +186,20 @@ impl Remote {
         send_whole(self.client.put(self.records_url([&set.name, &set.record_type])).json(&body)).await
     }
 
-    /// Removes values of ours. Without a type, each type that is listed is removed by itself.
+    /// Removes values of ours.
     ///
     /// # Errors
     ///
     /// As [`register`](Self::register).
     pub async fn unregister(&self, selection: &Selection) -> Result<Vec<Outcome>, Error> {
-        let types: BTreeSet<String> = match selection.record_type {
-            Some(record_type) => [record_type.to_string()].into(),
-            None => {
-                let wanted = Wanted { name: Some(selection.name.clone()), ..Wanted::default() };
-                self.list_records(&wanted).await?.into_iter().map(|record| record.record_type).collect()
-            }
+        let mut url = match selection.record_type {
+            None => self.records_url([&*selection.name]),
+            Some(record_type) => self.records_url([&*selection.name, &*record_type.to_string()]),
         };
-        let mut outcomes = Vec::new();
-        for record_type in types {
-            let mut url = self.records_url([&selection.name, &record_type]);
-            for value in &selection.values {
-                url.query_pairs_mut().append_pair("value", value);
-            }
-            outcomes.extend(send_whole::<Vec<Outcome>>(self.client.delete(url)).await?);
+        for value in &selection.values {
+            url.query_pairs_mut().append_pair("value", value);
         }
-        Ok(outcomes)
+        send_whole(self.client.delete(url)).await
     }
 
     /// Makes values of another owner, or of none, ours.

@@ -243,7 +243,8 @@ async fn an_orchestrator_that_was_paused_for_long_writes_nothing_more() {
 
 /// How many watchers an etcd could not tell in time what changed.
 async fn slow_watchers(etcd: &EtcdProcess) -> bool {
-    let metrics = http::client().get(format!("{}/metrics", etcd.url())).send().await.unwrap().text().await.unwrap();
+    let answer = http::client().get(format!("{}/metrics", etcd.url())).send().await.unwrap();
+    let metrics = answer.text().await.unwrap();
     let name = "etcd_debugging_mvcc_slow_watcher_total ";
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)).expect("etcd counts them");
     value.trim() != "0"

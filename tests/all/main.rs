@@ -11,6 +11,8 @@
 mod access;
 mod bad_input;
 #[cfg(feature = "live")]
+mod both_ways;
+#[cfg(feature = "live")]
 mod chaos;
 mod contract;
 mod demo;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::caller::Caller;
-use super::error::{Body, ErrorBody, Failure, Success, outcomes};
+use super::error::{Body, Errors, Failure, Success, outcomes};
 use super::request::{self, Parameters, RawQuery};
 use crate::desired::{Desired, File, MaxDeletes, NoMaximum, Options, Plan, Planned, Set};
 use crate::outcome::Outcome;
@@ -57,7 +57,7 @@ impl Most {
 
 /// Compares record sets with what is registered; nothing is written.
 #[utoipa::path(post, path = "/api/v1/dns/plan", tag = "desired state", request_body = Object,
-    params(("prune" = Option<bool>, Query), ("max_deletes" = Option<String>, Query)), responses((status = 200, body = Body<Plan>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    params(("prune" = Option<bool>, Query), ("max_deletes" = Option<String>, Query)), responses((status = 200, body = Body<Plan>), Errors))]
 pub(super) async fn plan(
     State(service): State<Service>,
     query: RawQuery,
@@ -71,7 +71,7 @@ pub(super) async fn plan(
 
 /// Makes what is registered what the record sets say.
 #[utoipa::path(post, path = "/api/v1/dns/apply", tag = "desired state", request_body = Object,
-    params(("prune" = Option<bool>, Query), ("max_deletes" = Option<String>, Query)), responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    params(("prune" = Option<bool>, Query), ("max_deletes" = Option<String>, Query)), responses((status = 200, body = Body<Vec<Outcome>>), Errors))]
 pub(super) async fn apply(
     State(service): State<Service>,
     query: RawQuery,
@@ -87,14 +87,14 @@ pub(super) async fn apply(
 }
 
 /// The configured zones; empty: the name servers are asked.
-#[utoipa::path(get, path = "/api/v1/dns/zones", tag = "records", responses((status = 200, body = Body<Vec<String>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+#[utoipa::path(get, path = "/api/v1/dns/zones", tag = "records", responses((status = 200, body = Body<Vec<String>>), Errors))]
 pub(super) async fn zones(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<String>>, Failure> {
     Parameters::new(query, &[])?;
     Ok(Success::ok(service.desired.configured_zones()))
 }
 
 /// Everything that is ours, as record sets that can be applied again.
-#[utoipa::path(get, path = "/api/v1/dns/export", tag = "desired state", responses((status = 200, body = Body<Vec<Set>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+#[utoipa::path(get, path = "/api/v1/dns/export", tag = "desired state", responses((status = 200, body = Body<Vec<Set>>), Errors))]
 pub(super) async fn export(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Set>>, Failure> {
     Parameters::new(query, &[])?;
     Ok(Success::ok(service.desired.export().await?))

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use dns_manager_host::Error as HostError;
 use dns_manager_host::contract::Code;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::desired::{Plan, TooManyDeletes};
 use crate::inventory;
@@ -93,6 +93,17 @@ pub(super) struct ErrorBody {
     data: Option<serde_json::Value>,
 }
 
+/// What every request may be answered with beside what it asked for.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes `Failure`, and is never made")]
+pub(super) enum Errors {
+    // No doc comments: they would stand at every path.
+    #[response(status = "4XX")]
+    Request(ErrorBody),
+    #[response(status = "5XX")]
+    Service(ErrorBody),
+}
+
 /// Something did not.
 #[derive(Debug, Serialize)]
 pub(super) struct Failure {
@@ -161,6 +172,11 @@ impl Failure {
     pub(super) fn key_reused() -> Self {
         let message = "this Idempotency-Key was used for another request: choose a new one for each".to_owned();
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", message)
+    }
+
+    /// The panic itself is in the log, by the hook of the process.
+    pub(super) fn broken_down() -> Self {
+        Self::internal("something broke in this service; its log says what".to_owned())
     }
 
     pub(super) fn internal(message: String) -> Self {
@@ -304,6 +320,9 @@ impl From<reconcile::Error> for Failure {
 
 impl From<inventory::Error> for Failure {
     fn from(error: inventory::Error) -> Self {
+        if error.is_panic() {
+            return Self::broken_down();
+        }
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "inventory", crate::error_chain(&error))
     }
 }

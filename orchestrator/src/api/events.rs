@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Service;
-use super::error::Failure;
+use super::error::{Errors, Failure};
 use super::request::{self, Parameters, RawQuery};
 use super::servers::Hostname;
 use crate::inventory::{Changed, Changes, Stored};
@@ -31,7 +31,7 @@ type Events =
 
 /// Of one server. `?until=rest`: only until no step is due.
 #[utoipa::path(get, path = "/api/v1/servers/{hostname}/events", tag = "servers", params(("hostname" = String, Path), ("until" = Option<String>, Query, description = "`rest`: ends when no step is due")),
-    responses((status = 200, description = "server-sent events `server` and `deleted`", content_type = "text/event-stream", body = String), (status = "4XX", body = super::error::ErrorBody), (status = "5XX", body = super::error::ErrorBody)))]
+    responses((status = 200, description = "server-sent events `server` and `deleted`", content_type = "text/event-stream", body = String), Errors))]
 pub(super) async fn of_one(State(service): State<Service>, path: Hostname, query: RawQuery) -> Result<Events, Failure> {
     let hostname = request::path(path)?;
     let until = Parameters::new(query, &["until"])?.one("until")?;
@@ -48,7 +48,7 @@ pub(super) async fn of_one(State(service): State<Service>, path: Hostname, query
 
 /// Of all servers.
 #[utoipa::path(get, path = "/api/v1/servers/events", tag = "servers",
-    responses((status = 200, description = "server-sent events `server` and `deleted`", content_type = "text/event-stream", body = String), (status = "4XX", body = super::error::ErrorBody), (status = "5XX", body = super::error::ErrorBody)))]
+    responses((status = 200, description = "server-sent events `server` and `deleted`", content_type = "text/event-stream", body = String), Errors))]
 pub(super) async fn of_all(State(service): State<Service>, query: RawQuery) -> Result<Events, Failure> {
     Parameters::new(query, &[])?;
     Ok(events(Follower::new(&service, None, false)))

@@ -88,7 +88,6 @@ pub fn guarded(router: Router, guard: Arc<Guard>, door: Door) -> Router {
         .layer(from_fn(request_id::identify))
 }
 
-/// The panic itself is in the log, by the hook of the process.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
-    Failure::internal("something broke in this service; its log says what".to_owned()).into_response()
+    Failure::broken_down().into_response()
 }

@@ -7,11 +7,13 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::Service;
+use super::error::ErrorBody;
 
 /// What is the same for all paths.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "dns-manager", description = "Servers and their DNS records. Tokens are wanted where access control is on."),
+    components(schemas(ErrorBody)),
     tags((name = "records"), (name = "desired state"), (name = "servers"), (name = "service")),
     security((), ("bearer" = [])),
     modifiers(&Bearer)

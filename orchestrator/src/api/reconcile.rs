@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::desired::Most;
-use super::error::{Body, ErrorBody, Failure, Success};
+use super::error::{Body, Errors, Failure, Success};
 use super::request::{self, Parameters, RawQuery};
 use crate::reconcile::{Options, Report};
 
@@ -23,7 +23,7 @@ pub(super) struct Wish {
 }
 
 /// Compares what is registered with the inventory, and mends what is ours unless it is a dry run.
-#[utoipa::path(post, path = "/api/v1/reconcile", tag = "service", request_body = Option<Wish>, responses((status = 200, body = Body<Report>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+#[utoipa::path(post, path = "/api/v1/reconcile", tag = "service", request_body = Option<Wish>, responses((status = 200, body = Body<Report>), Errors))]
 pub(super) async fn reconcile(
     State(service): State<Service>,
     query: RawQuery,

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::condition;
-use super::error::{Body, ErrorBody, Failure, Success, outcomes};
+use super::error::{Body, Errors, Failure, Success, outcomes};
 use super::page::{self, Page};
 use super::request::{self, Parameters, RawQuery};
 use crate::outcome::Outcome;
@@ -34,7 +34,7 @@ type NameAndType = Result<Path<(String, String)>, PathRejection>;
         ("below" = Option<bool>, Query, description = "with `name`: at the names below it, too"), ("type" = Option<String>, Query),
         ("owner" = Option<String>, Query, description = "only with this owner's mark"), ("resource" = Option<String>, Query, description = "only of this server"),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Body<Vec<Record>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Record>>), Errors))]
 pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Record>>, Failure> {
     let known = ["zone", "name", "below", "type", "owner", "resource", page::PARAMETERS[0], page::PARAMETERS[1]];
     let parameters = Parameters::new(query, &known)?;
@@ -68,7 +68,7 @@ pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Res
 
 /// One record set; its ETag names its state.
 #[utoipa::path(get, path = "/api/v1/dns/records/{name}/{type}", tag = "records", params(("name" = String, Path), ("type" = String, Path)),
-    responses((status = 200, body = Body<Vec<Record>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Record>>), Errors))]
 pub(super) async fn show(
     State(service): State<Service>,
     path: NameAndType,
@@ -89,7 +89,7 @@ pub(super) async fn show(
 
 /// Adds values to record sets: one set, or a list of them.
 #[utoipa::path(post, path = "/api/v1/dns/records", tag = "records", request_body = RecordSet, params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Outcome>>), Errors))]
 pub(super) async fn register(State(service): State<Service>, query: RawQuery, request: Request) -> Outcomes {
     Parameters::new(query, &[])?;
     let sets = match request::required_body(request).await? {
@@ -114,7 +114,7 @@ pub(super) struct Exactly {
 
 /// Makes our values of a record set exactly these.
 #[utoipa::path(put, path = "/api/v1/dns/records/{name}/{type}", tag = "records", request_body = Exactly, params(("name" = String, Path), ("type" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Outcome>>), Errors))]
 pub(super) async fn update(
     State(service): State<Service>,
     path: NameAndType,
@@ -136,7 +136,7 @@ pub(super) async fn update(
 /// Removes values of ours: those that are named, or all.
 #[utoipa::path(delete, path = "/api/v1/dns/records/{name}/{type}", tag = "records",
     params(("name" = String, Path), ("type" = String, Path), ("value" = Option<Vec<String>>, Query, description = "only this one; may be repeated"), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Outcome>>), Errors))]
 pub(super) async fn unregister(
     State(service): State<Service>,
     path: NameAndType,
@@ -156,6 +156,19 @@ pub(super) async fn unregister(
     }
 }
 
+/// Removes all values of ours at a name.
+#[utoipa::path(delete, path = "/api/v1/dns/records/{name}", tag = "records", params(("name" = String, Path)),
+    responses((status = 200, body = Body<Vec<Outcome>>), Errors))]
+pub(super) async fn unregister_all(
+    State(service): State<Service>,
+    path: Result<Path<String>, PathRejection>,
+    query: RawQuery,
+) -> Outcomes {
+    let name = request::path(path)?;
+    Parameters::new(query, &[])?;
+    outcomes(service.registry.unregister(&Selection { name, record_type: None, values: Vec::new() }).await)
+}
+
 /// What is to be verified.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -173,7 +186,7 @@ pub(super) struct VerifyRequest {
 /// What the name servers answer is data: whoever asks reads it there, and the request itself has succeeded. Where it is the name
 /// of a server whose records were not verified so far, and now all of them are, its `dns.verified` becomes true.
 #[utoipa::path(post, path = "/api/v1/dns/records/{name}/verify", tag = "records", request_body = Option<VerifyRequest>, params(("name" = String, Path)),
-    responses((status = 200, body = Body<Vec<Verification>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Verification>>), Errors))]
 pub(super) async fn verify(
     State(service): State<Service>,
     path: Result<Path<String>, PathRejection>,
@@ -222,7 +235,7 @@ impl OfType {
 
 /// Makes records of another owner, or of none, ours.
 #[utoipa::path(post, path = "/api/v1/dns/records/{name}/adopt", tag = "records", request_body = Option<OfType>, params(("name" = String, Path)),
-    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Outcome>>), Errors))]
 pub(super) async fn adopt(
     State(service): State<Service>,
     path: Result<Path<String>, PathRejection>,
@@ -235,7 +248,7 @@ pub(super) async fn adopt(
 
 /// Takes our mark from records; they stay.
 #[utoipa::path(post, path = "/api/v1/dns/records/{name}/release", tag = "records", request_body = Option<OfType>, params(("name" = String, Path)),
-    responses((status = 200, body = Body<Vec<Outcome>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Outcome>>), Errors))]
 pub(super) async fn release(
     State(service): State<Service>,
     path: Result<Path<String>, PathRejection>,
@@ -258,7 +271,7 @@ pub(super) struct RepairRequest {
 
 /// Compares the keys of zones with what their records need, and mends what is ours.
 #[utoipa::path(post, path = "/api/v1/dns/repair", tag = "records", request_body = Option<RepairRequest>,
-    responses((status = 200, body = Body<Vec<Problem>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Problem>>), Errors))]
 pub(super) async fn repair(
     State(service): State<Service>,
     query: RawQuery,

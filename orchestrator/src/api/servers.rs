@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::condition;
-use super::error::{Body, ErrorBody, Failure, Success};
+use super::error::{Body, Errors, Failure, Success};
 use super::idempotency;
 use super::page::{self, Page};
 use super::request::{self, Parameters, RawQuery};
@@ -26,7 +26,7 @@ pub(super) type Hostname = Result<Path<String>, PathRejection>;
     params(("state" = Option<server::State>, Query, description = "only in this state"),
         ("name" = Option<String>, Query, description = "only at or below this name"),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Body<Vec<Server>>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Vec<Server>>), Errors))]
 pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Server>>, Failure> {
     let parameters = Parameters::new(query, &["state", "name", page::PARAMETERS[0], page::PARAMETERS[1]])?;
     let state = parameters.one("state")?.map(|text| state(&text)).transpose()?;
@@ -45,7 +45,7 @@ pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Res
 
 /// One server; its ETag is its revision.
 #[utoipa::path(get, path = "/api/v1/servers/{hostname}", tag = "servers", params(("hostname" = String, Path)),
-    responses((status = 200, body = Body<Server>), (status = 304, description = "it is at the revision of If-None-Match"), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = Body<Server>), (status = 304, description = "it is at the revision of If-None-Match"), Errors))]
 pub(super) async fn show(
     State(service): State<Service>,
     path: Hostname,
@@ -77,7 +77,7 @@ pub(super) struct NewServer {
 /// Creates a server, registers its addresses and verifies that its name resolves.
 #[utoipa::path(post, path = "/api/v1/servers", tag = "servers", request_body = NewServer,
     params(("wait" = Option<String>, Query, description = "how long to wait for the end, `30s` say"), ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 200, description = "it is done", body = Body<Server>), (status = 202, description = "it was begun", body = Body<Server>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, description = "it is done", body = Body<Server>), (status = 202, description = "it was begun", body = Body<Server>), Errors))]
 pub(super) async fn create(
     State(service): State<Service>,
     query: RawQuery,
@@ -95,7 +95,7 @@ pub(super) async fn create(
 /// Deletes a server and its records, whatever it is in the middle of.
 #[utoipa::path(delete, path = "/api/v1/servers/{hostname}", tag = "servers",
     params(("hostname" = String, Path), ("wait" = Option<String>, Query), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, description = "it is done", body = Body<Server>), (status = 202, description = "it was begun", body = Body<Server>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, description = "it is done", body = Body<Server>), (status = 202, description = "it was begun", body = Body<Server>), Errors))]
 pub(super) async fn delete(
     State(service): State<Service>,
     path: Hostname,
@@ -111,7 +111,7 @@ pub(super) async fn delete(
 /// Goes on with a server whose workflow stopped, or tries again at once.
 #[utoipa::path(post, path = "/api/v1/servers/{hostname}/retry", tag = "servers",
     params(("hostname" = String, Path), ("wait" = Option<String>, Query), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, description = "it is done", body = Body<Server>), (status = 202, description = "it was begun", body = Body<Server>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, description = "it is done", body = Body<Server>), (status = 202, description = "it was begun", body = Body<Server>), Errors))]
 pub(super) async fn retry(
     State(service): State<Service>,
     path: Hostname,
@@ -135,7 +135,7 @@ pub(super) struct NewName {
 /// Gives a ready server another name; its records move along.
 #[utoipa::path(post, path = "/api/v1/servers/{hostname}/rename", tag = "servers", request_body = NewName,
     params(("hostname" = String, Path), ("wait" = Option<String>, Query), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, description = "it is done", body = Body<Server>), (status = 202, description = "it was begun", body = Body<Server>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, description = "it is done", body = Body<Server>), (status = 202, description = "it was begun", body = Body<Server>), Errors))]
 pub(super) async fn rename(
     State(service): State<Service>,
     path: Hostname,

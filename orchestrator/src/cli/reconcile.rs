@@ -1,5 +1,7 @@
 //! `reconcile`
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use futures_util::{StreamExt as _, stream};
 
@@ -8,8 +10,8 @@ use super::progress::Servers;
 use super::server::{self, Access};
 use super::{Exit, Failure, Settings};
 use crate::desired::MaxDeletes;
-use crate::lifecycle::Lifecycle;
 use crate::reconcile::{Options, Policy, Reconciler, Report, Summary};
+use crate::remote::Remote;
 use crate::server::Server;
 
 /// How many servers are registered again at a time.
@@ -29,44 +31,49 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
     let options = Options { dry_run: command.dry_run, max_deletes: command.max_deletes.unwrap_or_default() };
     console.waiting("comparing what is registered with the inventory");
     if let Some(remote) = settings.remote(console).await? {
-        return told(&remote.reconcile(options).await?, console);
+        return through(&remote, options, console).await;
     }
     let config = settings.load(console)?;
-    let access = server::open(&config, console).await?;
-    match access {
-        Access::Through(remote) => told(&remote.reconcile(options).await?, console),
+    match server::open(&config, console).await? {
+        Access::Through(remote) => through(&remote, options, console).await,
         Access::Alone(inventory) => {
             let (dns, lifecycle) = server::parts(&config, inventory).await?;
             let report = Reconciler::new(dns, lifecycle.clone(), Policy::of(&config)).run(options).await?;
-            let exit = told(&report, console)?;
-            if options.dry_run || finish(&lifecycle, &report, console).await? { Ok(exit) } else { Ok(Exit::Failed) }
+            // Without a service, nobody else goes on with them.
+            let register = |hostname: String| {
+                let lifecycle = &lifecycle;
+                async move { Ok(lifecycle.resume(&hostname).await?.run(|_| {}).await?) }
+            };
+            ended(&report, register, console).await
         }
     }
 }
 
-/// Without a service, nobody else goes on with the servers that are being registered again; whether all went well.
-async fn finish(lifecycle: &Lifecycle, report: &Report, console: &mut Console<'_>) -> Result<bool, Failure> {
-    let hostnames = report.to_register();
-    let servers = Servers::new("registering", hostnames.len(), console.progress);
-    let mut ended = stream::iter(hostnames.into_iter().map(|hostname| {
-        let servers = &servers;
-        async move {
-            let workflow = lifecycle.resume(&hostname).await?;
-            let server = workflow.run(|step| servers.took(&hostname, step)).await?;
-            servers.ended(&hostname, server.problem.is_none());
-            Ok::<Server, anyhow::Error>(server)
-        }
-    }))
-    .buffer_unordered(IN_FLIGHT);
+async fn through(remote: &Remote, options: Options, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let report = remote.reconcile(options).await?;
+    let registered = |hostname: String| async move { Ok(remote.settled(&hostname).await?) };
+    ended(&report, registered, console).await
+}
+
+/// Tells what a pass found, and what becomes of the servers that are registered again.
+async fn ended<F: Future<Output = anyhow::Result<Server>>>(
+    report: &Report,
+    registered: impl Fn(String) -> F,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let exit = told(report, console)?;
+    let waited_for = if report.dry_run { BTreeSet::new() } else { report.to_register() };
+    let shown = Servers::new("registering", waited_for.len(), console.progress);
+    let mut servers = stream::iter(waited_for.into_iter().map(registered)).buffer_unordered(IN_FLIGHT);
     let mut problems = Vec::new();
-    while let Some(server) = ended.next().await {
+    while let Some(server) = servers.next().await {
         let Server { hostname, problem, .. } = server?;
+        shown.ended(hostname.as_str(), problem.is_none());
         problems.extend(problem.map(|problem| format!("{hostname}: {problem}")));
     }
-    drop(ended);
-    drop(servers);
+    shown.clear();
     problems.iter().for_each(|problem| console.error(problem));
-    Ok(problems.is_empty())
+    Ok(if problems.is_empty() { exit } else { Exit::Failed })
 }
 
 fn told(report: &Report, console: &mut Console<'_>) -> Result<Exit, Failure> {

@@ -238,24 +238,29 @@ pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Con
     }
 }
 
-/// What was found in one zone stands even if the next cannot be looked at.
+/// What was found in one zone stands even if the next cannot be looked at; where none can be, there is nothing to show.
 async fn repair(
     registry: &Registry,
     zones: &[String],
     is_dry: bool,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
-    let (mut problems, mut is_whole) = (Vec::new(), true);
+    let (mut problems, mut broken) = (Vec::new(), Vec::new());
     for zone in zones {
         match registry.repair(zone, is_dry).await {
             Ok(found) => problems.extend(found),
-            Err(error) => {
-                is_whole = false;
-                console.error(&format!("{zone}: {}", dns::why(&error)));
-            }
+            Err(error) => broken.push((zone, error)),
         }
     }
-    repaired(&problems, is_whole, is_dry, console)
+    let is_whole = broken.is_empty();
+    let last = if broken.len() == zones.len() { broken.pop() } else { None };
+    for (zone, error) in &broken {
+        console.error(&format!("{zone}: {}", dns::why(error)));
+    }
+    match last {
+        Some((_, error)) => Err(error.into()),
+        None => repaired(&problems, is_whole, is_dry, console),
+    }
 }
 
 fn repaired(problems: &[Problem], is_whole: bool, is_dry: bool, console: &mut Console<'_>) -> Result<Exit, Failure> {

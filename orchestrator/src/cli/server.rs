@@ -181,9 +181,6 @@ async fn alone(
         Command::Create { file: Some(file), parallel, .. } => {
             let servers = bulk::read(&file, settings)?;
             let (dns, lifecycle) = &parts(config, inventory).await?;
-            for server in &servers {
-                lifecycle.check(&server.hostname, &server.addresses)?;
-            }
             if config.dns.auto_register {
                 zone::require(config, &**dns, console).await?;
             }

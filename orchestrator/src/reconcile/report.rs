@@ -176,8 +176,9 @@ impl Report {
 
     /// The host names of servers that are to be, or are being, registered again.
     pub fn to_register(&self) -> BTreeSet<String> {
+        // A report that came from a service does not say how its differences are mended; one that is being mended so, it does.
         let again = self.drift.iter().filter(|drift| {
-            drift.registers() && matches!(drift.treatment, Treatment::Planned | Treatment::Registering)
+            drift.treatment == Treatment::Registering || drift.treatment == Treatment::Planned && drift.registers()
         });
         again.filter_map(|drift| drift.hostname.clone()).collect()
     }

@@ -72,7 +72,11 @@ impl Inner {
 
     fn show_working(&self) {
         let words: Vec<_> = self.working.iter().map(|(name, step)| printable(&format!("{name} {step}"))).collect();
-        self.working_line.set_message(format!("{} at work: {}", words.len(), words.join(", ")));
+        let text = match words.len() {
+            0 => String::new(),
+            some => format!("{some} at work: {}", words.join(", ")),
+        };
+        self.working_line.set_message(text);
     }
 }
 
