@@ -105,11 +105,7 @@ pub fn router(service: Service) -> Router {
         .merge(files)
         .split_for_parts();
     let service = Service { openapi: Arc::new(openapi::described(document)), ..service };
-    router
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(axum::middleware::from_fn_with_state(service.clone(), observe::observe))
-        .with_state(service)
+    router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(service)
 }
 
 async fn unknown_path(uri: Uri) -> Failure {

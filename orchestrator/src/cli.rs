@@ -8,6 +8,7 @@ mod doctor;
 mod manual;
 mod output;
 mod plugin;
+mod progress;
 mod reconcile;
 mod record;
 mod serve;
@@ -16,7 +17,7 @@ mod token;
 mod zone;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ use crate::registry::VerifyError;
 use crate::remote::{ConnectError, Remote, Target};
 use crate::telemetry::Telemetry;
 use output::{Console, Form};
+use progress::Progress;
 
 /// Overrides what is logged, in the form of `RUST_LOG`.
 const LOG_VARIABLE: &str = "DNS_MANAGER_LOG";
@@ -71,7 +73,7 @@ pub struct Cli {
     /// if absent. [variable: DNS_MANAGER_CA]
     #[arg(long, global = true, value_name = "PATH")]
     ca: Option<PathBuf>,
-    /// No progress on standard error; warnings and errors only.
+    /// No progress on standard error, which is for terminals alone; warnings and errors only.
     #[arg(long, short, global = true)]
     quiet: bool,
     /// No colours, as with NO_COLOR.
@@ -280,7 +282,7 @@ pub fn log(environment: &Environment, cli: &Cli) -> anyhow::Result<Option<Teleme
     let filter = EnvFilter::try_new(filter).with_context(|| format!("{LOG_VARIABLE}: \"{filter}\" is not a filter"))?;
     let endpoint = config.as_ref().and_then(|config| config.otlp_endpoint.as_ref());
     let telemetry = endpoint.map(|endpoint| Telemetry::start(endpoint)).transpose()?;
-    crate::log::subscriber(filter, format, std::io::stderr, telemetry.as_ref())
+    crate::log::subscriber(filter, format, io::stderr, telemetry.as_ref())
         .try_init()
         .map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
     Ok(telemetry)
@@ -294,13 +296,13 @@ impl Cli {
 
     /// Runs the command.
     pub async fn run(self, environment: &Environment, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Exit {
-        let mut console = Console { form: self.output, is_quiet: self.quiet, stdout, stderr };
+        let progress = Progress::of(environment, self.quiet);
+        let mut console = Console::new(self.output, progress, stdout, stderr);
         let settings = Settings {
             file: self.config,
             server: self.server,
             token_file: self.token_file,
             ca: self.ca,
-            is_quiet: self.quiet,
             is_plain: self.no_color,
             environment,
         };
@@ -350,13 +352,12 @@ impl Command {
     }
 }
 
-/// Where the configuration comes from, or the service that does the work; and how much is shown meanwhile.
+/// Where the configuration comes from, or the service that does the work.
 struct Settings<'a> {
     file: Option<PathBuf>,
     server: Option<String>,
     token_file: Option<PathBuf>,
     ca: Option<PathBuf>,
-    is_quiet: bool,
     is_plain: bool,
     environment: &'a Environment,
 }
@@ -376,12 +377,12 @@ impl Settings<'_> {
         let variable = |name| self.environment.variable(name).map(Path::new);
         let token = match self.token_file.as_deref().or_else(|| variable(TOKEN_FILE_VARIABLE)) {
             None => None,
-            Some(file) => Some(self.read("--token-file", file, std::fs::read_to_string)?),
+            Some(file) => Some(self.named("--token-file", file, std::fs::read_to_string)?),
         };
         let mut target = Target::parse(url, token.as_deref())?;
         // Whoever sets the variable may have a service without TLS, too.
         if let Some(file) = self.ca.as_deref().or_else(|| variable(CA_VARIABLE).filter(|_| target.is_secure())) {
-            let pem = self.read("--ca", file, std::fs::read)?;
+            let pem = self.named("--ca", file, std::fs::read)?;
             target = target.trusting(&file.display().to_string(), &pem)?;
         }
         if let Some(warning) = target.warning() {
@@ -394,22 +395,27 @@ impl Settings<'_> {
         Ok(Some(remote))
     }
 
+    /// The octets of a file; `-` is standard input.
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        if file == Path::new("-") {
+            let mut octets = Vec::new();
+            io::stdin().read_to_end(&mut octets).map(|_| octets)
+        } else {
+            std::fs::read(self.environment.directory.join(file))
+        }
+    }
+
     /// What is in a file that an option names.
-    fn read<T>(
+    fn named<T>(
         &self,
         option: &'static str,
         file: &Path,
-        read: impl FnOnce(PathBuf) -> std::io::Result<T>,
+        read: impl FnOnce(PathBuf) -> io::Result<T>,
     ) -> Result<T, ConnectError> {
         read(self.environment.directory.join(file)).map_err(|source| {
             let file = file.display().to_string();
             ConnectError::File { option, file, source }
         })
-    }
-
-    /// Whether somebody reads along on standard error, and wants to.
-    fn shows_progress(&self) -> bool {
-        self.environment.terminal.stderr && !self.is_quiet
     }
 
     /// Loads the configuration and says what deserves a look.

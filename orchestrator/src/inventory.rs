@@ -138,3 +138,10 @@ pub struct Error {
     pub(crate) action: &'static str,
     pub(crate) source: Box<dyn std::error::Error + Send + Sync>,
 }
+
+impl Error {
+    /// Whether it is no fault of the inventory: whoever worked on it broke down.
+    pub fn is_panic(&self) -> bool {
+        self.source.is::<tokio::task::JoinError>()
+    }
+}

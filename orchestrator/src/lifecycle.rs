@@ -35,6 +35,9 @@ use crate::provider::{self, Provider};
 use crate::record::Ttl;
 use crate::server::{Server, State, Wanted};
 
+/// What is broken off ends at its next pause.
+const BREAK_OFF_WITHIN: Duration = Duration::from_secs(1);
+
 /// Creates and deletes servers.
 #[derive(Clone)]
 pub struct Lifecycle(Arc<Parts>);
@@ -48,6 +51,8 @@ struct Parts {
     metrics: Metrics,
     /// How many claims this process is working under.
     at_work: watch::Sender<usize>,
+    /// Whether this process is at its end, and works on nothing any more.
+    leaving: watch::Sender<bool>,
     /// Why what there is to do is not known.
     trouble: watch::Sender<Option<String>>,
 }
@@ -118,8 +123,8 @@ impl Lifecycle {
         policy: Policy,
         metrics: Metrics,
     ) -> Self {
-        let (at_work, trouble) = (watch::Sender::new(0), watch::Sender::new(None));
-        Self(Arc::new(Parts { dns, provider, inventory, policy, metrics, at_work, trouble }))
+        let (at_work, leaving, trouble) = (watch::Sender::new(0), watch::Sender::new(false), watch::Sender::new(None));
+        Self(Arc::new(Parts { dns, provider, inventory, policy, metrics, at_work, leaving, trouble }))
     }
 
     /// Where what it does is counted.
@@ -321,8 +326,15 @@ impl Lifecycle {
         self.0.inventory.changes()
     }
 
-    /// Gives back at the end of a process what others would wait for.
+    /// Breaks off what is still at work at the end of a process, as if that were killed, and gives back what others would wait
+    /// for; in this order, so that nobody else goes on with a server while a program is at work on it here.
     pub async fn leave(&self) {
+        self.0.leaving.send_replace(true);
+        let mut at_work = self.0.at_work.subscribe();
+        let idle = at_work.wait_for(|at_work| *at_work == 0);
+        if tokio::time::timeout(BREAK_OFF_WITHIN, idle).await.is_err() {
+            tracing::warn!("what was at work does not end; it goes on at the next start");
+        }
         self.0.inventory.leave().await;
     }
 

@@ -2,10 +2,14 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use dns_manager_orchestrator::cli::{self, Exit};
 use dns_manager_orchestrator::environment::Environment;
 use dns_manager_orchestrator::provider::exec::guard;
+
+/// How long the end waits for what cannot be broken off, such as the system's search for a name.
+const BLOCKED_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     if let Some(ended) = guard::run(std::env::args_os()) {
@@ -25,6 +29,7 @@ fn main() -> ExitCode {
             if let Some(telemetry) = telemetry {
                 telemetry.end();
             }
+            runtime.shutdown_timeout(BLOCKED_WITHIN);
             exit.into()
         }
         Err(error) => {

@@ -262,6 +262,16 @@ pub(crate) fn change(action: Action, resource: Option<String>) -> Change {
     Change { action, resource, expect: None, attributes: Vec::new() }
 }
 
+/// The id of no server: what selects it selects nothing.
+const NO_RESOURCE: &str = "no-server";
+
+/// A change that changes nothing: its outcome tells of a set as it stands, and names that state for [`Change::expect`]. The outcome
+/// of any other change, in a dry run, too, names the state that it leaves.
+pub(crate) fn nothing(name: String, record_type: RecordType) -> Change {
+    let (rr_type, resource) = (Some(record_type.number()), Some(NO_RESOURCE.to_owned()));
+    change(Action::Remove(Selector { name, rr_type, data: Vec::new(), resource }), None)
+}
+
 /// The outcomes of a change whose call broke as a whole.
 pub(crate) fn broken(asked: &Asked, error: &Error) -> Vec<Outcome> {
     let status = if surely_not_written(error) { Status::Failed } else { Status::Unknown };

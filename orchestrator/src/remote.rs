@@ -78,7 +78,7 @@ impl Remote {
         send(self.servers(Method::GET, Some(hostname))).await
     }
 
-    /// Creates a server and waits until it is at rest; `observe` sees each step that has ended.
+    /// Creates a server and waits until it is at rest; `observe` sees each step as it begins and ends.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Remote {
         self.watch(request, hostname, 0, other, observe).await
     }
 
-    /// Deletes a server and waits until it is gone; `observe` sees each step that has ended.
+    /// Deletes a server and waits until it is gone; `observe` sees each step as it begins and ends.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Remote {
         self.watch(request, hostname, seen, None, observe).await
     }
 
-    /// Goes on with a server whose workflow stopped, and waits until it is at rest; `observe` sees each step that has ended.
+    /// Goes on with a server whose workflow stopped, and waits until it is at rest; `observe` sees each step as it begins and ends.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Remote {
         self.watch(request, hostname, seen, None, observe).await
     }
 
-    /// Gives a server another name, and waits until it is at rest; `observe` sees each step that has ended.
+    /// Gives a server another name, and waits until it is at rest; `observe` sees each step as it begins and ends.
     ///
     /// # Errors
     ///

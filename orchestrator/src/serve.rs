@@ -30,8 +30,6 @@ use crate::token::{self, Store};
 use crate::zones;
 use listener::Listener;
 
-/// How long running requests and workflows may take to end once the service is told to stop.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How long a command that holds the inventory may take to end.
 const HELD_FOR: Duration = Duration::from_secs(5);
 /// How often what was timed is folded, whether or not somebody scrapes.
@@ -47,6 +45,8 @@ pub struct Running {
     listeners: Vec<Listener>,
     background: Background,
     data_dir: PathBuf,
+    /// How long what is at work may take to end.
+    stop_timeout: Duration,
 }
 
 /// What goes on without anybody asking.
@@ -103,7 +103,8 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         last_look: LastLook::default(),
     };
     let secret = token::secret();
-    let guard = Arc::new(Guard::new(config, &secret).map_err(|(path, source)| Error::Audit { path, source })?);
+    let guard =
+        Arc::new(Guard::new(config, &secret, metrics.clone()).map_err(|(path, source)| Error::Audit { path, source })?);
     let router = api::router(service);
     let tls = tls.map(|loaded| loaded.config());
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
@@ -119,7 +120,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let renewal = config.tls.clone().zip(tls).map(|(files, shown)| tokio::spawn(tls::renew(files, shown)));
     let background = Background {
         renewal,
-        keeper: tokio::spawn(keeper.run(told(&stop), STOP_WITHIN)),
+        keeper: tokio::spawn(keeper.run(told(&stop))),
         reconciler: tokio::spawn(reconcile::keep(reconciler, config.reconcile.every, told(&stop))),
     };
 
@@ -129,7 +130,8 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let holder = Holder { url: found_at, instance, secret: Some(secret) };
     holder.write(&config.data_dir).map_err(|source| Error::Announce { directory: config.data_dir.clone(), source })?;
     tracing::info!(%address, "listening");
-    Ok(Running { address, lifecycle, stop, url, listeners, background, data_dir: config.data_dir.clone() })
+    let (data_dir, stop_timeout) = (config.data_dir.clone(), config.limits.stop_timeout);
+    Ok(Running { address, lifecycle, stop, url, listeners, background, data_dir, stop_timeout })
 }
 
 impl Running {
@@ -143,27 +145,38 @@ impl Running {
         self.url.clone()
     }
 
-    /// Takes no more requests, lets those at work and the workflows end, and lets go of the inventory.
+    /// Takes no more requests, lets those at work and the workflows end, breaks off what does not in time, and lets go of the
+    /// inventory.
     ///
     /// # Errors
     ///
     /// Serving had failed.
     pub async fn stop(self) -> std::io::Result<()> {
-        let Self { lifecycle, stop, listeners, background, data_dir, .. } = self;
-        let deadline = Instant::now() + STOP_WITHIN;
+        let Self { lifecycle, stop, listeners, mut background, data_dir, stop_timeout, .. } = self;
+        let deadline = tokio::time::Instant::now() + stop_timeout;
         stop.send_replace(true);
-        let stopped = listeners.into_iter().map(|listener| listener.stop(STOP_WITHIN));
+        let stopped = listeners.into_iter().map(|listener| listener.stop(stop_timeout));
         let ended = futures_util::future::join_all(stopped).await.into_iter().collect();
-        while !lifecycle.is_idle() && Instant::now() < deadline {
-            tokio::time::sleep(PAUSE).await;
+        let workflows = async {
+            let kept = (&mut background.keeper).await;
+            // Those that requests began.
+            while !lifecycle.is_idle() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            kept
+        };
+        match tokio::time::timeout_at(deadline, workflows).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("the background work had broken off"),
+            Err(_) => {
+                tracing::warn!("stopped while workflows were at work; they go on when the service is started again");
+                background.keeper.abort();
+            }
         }
         // A pass that is broken off is made anew; workflows that are go on in the next process.
         background.reconciler.abort();
         if let Some(renewal) = background.renewal {
             renewal.abort();
-        }
-        if background.keeper.await.is_err() {
-            tracing::error!("the background work had broken off");
         }
         lifecycle.leave().await;
         Holder::remove(&data_dir);

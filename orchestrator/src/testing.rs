@@ -11,6 +11,7 @@ use dns_manager_host::contract::{
 };
 use dns_manager_host::{Call, Error, Usage};
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::dns::Dns;
@@ -23,6 +24,8 @@ use crate::server::Server;
 #[derive(Default)]
 pub(crate) struct FakeDns {
     state: Mutex<FakeState>,
+    /// Whether answers are held back: what was asked for is done, and nobody hears of it yet.
+    stalled: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -81,6 +84,21 @@ impl FakeDns {
         self.lock().broken = broken;
     }
 
+    /// From now on no call is answered, or again every one.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
+    /// The answer, as soon as none is held back.
+    fn answer<'a, T: Send + 'a>(&self, answer: Result<T, Error>) -> BoxFuture<'a, Result<T, Error>> {
+        let mut stalled = self.stalled.subscribe();
+        Box::pin(async move {
+            // A sender that is gone holds nothing back.
+            let _ = stalled.wait_for(|stalled| !stalled).await;
+            answer
+        })
+    }
+
     /// How long each change takes from now on.
     pub(crate) fn set_delay(&self, delay: Duration) {
         self.lock().delay = delay;
@@ -117,6 +135,26 @@ impl FakeState {
             return Err(Error::Refused(Reason::new(Code::Unavailable, "http://localhost:2379 is not reached")));
         }
         Ok(())
+    }
+
+    /// Applies a change, if what is there is as it expects.
+    fn apply_if(&mut self, change: Change) -> Outcome {
+        let name = match &change.action {
+            Action::Add(set) | Action::Replace(set) => set.name.clone(),
+            Action::Remove(selector) | Action::Adopt(selector) | Action::Release(selector) => selector.name.clone(),
+        };
+        if change.expect.as_ref().is_some_and(|expected| *expected != self.token(&name)) {
+            let reason = Reason::new(Code::Changed, format!("{name} is no longer as it was read"));
+            return Outcome { reason: Some(reason), ..outcome(Status::Conflict, Vec::new(), Vec::new()) };
+        }
+        let outcome = self.apply(change);
+        Outcome { token: Some(self.token(&name)), ..outcome }
+    }
+
+    /// Names what is there now.
+    fn token(&self, name: &str) -> String {
+        let entries: Vec<_> = self.entries.iter().filter(|entry| entry.name == name).collect();
+        format!("{entries:?}")
     }
 
     fn apply(&mut self, change: Change) -> Outcome {
@@ -174,21 +212,18 @@ impl Dns for FakeDns {
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
         let mut state = self.lock();
         let before = call.dry_run.then(|| state.entries.clone());
-        let answer = state.ask(format!("apply {}", changes.len())).map(|()| {
-            changes
-                .into_iter()
-                .map(|change| Outcome { token: Some("state".to_owned()), ..state.apply(change) })
-                .collect()
-        });
+        let answer = state
+            .ask(format!("apply {}", changes.len()))
+            .map(|()| changes.into_iter().map(|change| state.apply_if(change)).collect());
         if let Some(before) = before {
             state.entries = before;
         }
-        let delay = state.delay;
+        let (delay, answer) = (state.delay, self.answer(answer));
         Box::pin(async move {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            answer
+            answer.await
         })
     }
 
@@ -200,7 +235,7 @@ impl Dns for FakeDns {
             problems: Vec::new(),
             next: None,
         });
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 
     fn verify(
@@ -214,7 +249,7 @@ impl Dns for FakeDns {
         let answer = state.ask(format!("verify {}", expectations.len())).map(|()| {
             expectations.into_iter().map(|expectation| verification(expectation, verdict)).collect::<Vec<_>>()
         });
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 
     fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
@@ -227,14 +262,14 @@ impl Dns for FakeDns {
         };
         let problems = vec![problem.clone(), problem];
         let answer = state.ask(format!("repair {zone}")).map(|()| Page { entries: Vec::new(), problems, next: None });
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 
     fn diagnose(&self, _: Call) -> BoxFuture<'_, Result<Vec<Check>, Error>> {
         let mut state = self.lock();
         let checks = state.checks.clone();
         let answer = state.ask("diagnose".to_owned()).map(|()| checks);
-        Box::pin(async { answer })
+        self.answer(answer)
     }
 }
 

@@ -23,6 +23,8 @@ mod embedded;
 mod inventory;
 #[cfg(feature = "live")]
 mod production;
+#[cfg(target_os = "linux")]
+mod progress;
 mod providers;
 mod sandbox;
 mod telemetry;

@@ -42,12 +42,6 @@ fn installation(program: &[String], more: &str) -> (Installation, SocketAddr) {
     (installation, nameserver)
 }
 
-fn add_program(installation: &Installation, name: &str, text: &str) {
-    installation.write(name, text);
-    let file = installation.folder().join(name);
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 fn example(path: &str) -> String {
     format!("{}/../examples/{path}", env!("CARGO_MANIFEST_DIR"))
 }
@@ -58,7 +52,7 @@ fn recorded(program: &[String]) -> (Installation, SocketAddr, PathBuf) {
     let mut words = vec!["recorder".to_owned(), records.display().to_string()];
     words.extend_from_slice(program);
     let (installation, nameserver) = installation(&words, "");
-    add_program(&installation, "recorder", RECORDER);
+    installation.write_program("recorder", RECORDER);
     (installation, nameserver, records)
 }
 
@@ -111,6 +105,20 @@ async fn written(file: &Path) -> String {
     .await
 }
 
+/// Waits until these processes have ended.
+#[cfg(target_os = "linux")]
+async fn are_gone(processes: &str) {
+    for process in processes.split(' ') {
+        wait::until("the program is gone", PATIENCE, async || {
+            // `1234 (sh) S ...`: one that has ended may wait for somebody to take note.
+            let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
+            matches!(state, None | Some('Z' | 'X')).then_some(())
+        })
+        .await;
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_is_killed_with_its_caller_and_the_next_process_asks_before_it_goes_on() {
@@ -132,7 +140,7 @@ case $1 in
 esac
 "#;
     let (installation, nameserver) = installation(&["cloud".to_owned()], "");
-    add_program(&installation, "cloud", script);
+    installation.write_program("cloud", script);
     let serving = installation.serve().await;
     serving.call("POST", "/api/v1/servers", Some(json!({"hostname": "web-01.example.com"}))).await;
     let processes = written(&installation.folder().join("process")).await;
@@ -140,15 +148,7 @@ esac
     // SIGKILL.
     drop(serving);
 
-    for process in processes.split(' ') {
-        wait::until("the program is gone", PATIENCE, async || {
-            // `1234 (sh) S ...`: one that has ended may wait for somebody to take note.
-            let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-            let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
-            matches!(state, None | Some('Z' | 'X')).then_some(())
-        })
-        .await;
-    }
+    are_gone(&processes).await;
     assert!(!installation.folder().join("made").exists());
     let serving = installation.serve().await;
     let server = at_rest(&serving, "web-01.example.com").await;
@@ -158,6 +158,55 @@ esac
     assert_eq!(dns::ask(nameserver, "web-01.example.com", "A").await.answers, ["web-01.example.com. 300 A 192.0.2.1"]);
     installation.run(&["server", "delete", "web-01.example.com"]).await.succeeded();
     assert!(!installation.folder().join("made").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_stopped_in_a_slow_step_ends_in_time_and_the_next_one_asks_before_it_goes_on() {
+    // What it is asked for is made, and a creation does not end.
+    let script = r#"#!/bin/sh
+echo "$1" >> calls
+case $1 in
+  create)
+    touch made
+    sleep 1000 &
+    echo "$$ $!" > process
+    wait ;;
+  status)
+    if [ -e made ]; then echo '{"status": "ready", "addresses": ["192.0.2.1"]}'; else echo '{"status": "absent"}'; fi ;;
+  delete)
+    rm made ;;
+esac
+"#;
+    let (installation, nameserver) =
+        installation(&["cloud".to_owned()], "timeout = \"900s\"\n[orchestrator.limits]\nstop_timeout = \"1s\"");
+    installation.write_program("cloud", script);
+    let serving = installation.serve().await;
+    let create = serving.call("POST", "/api/v1/servers", Some(json!({"hostname": "web-01.example.com"}))).await;
+    assert_eq!(create.0, 202, "{}", create.1);
+    let processes = written(&installation.folder().join("process")).await;
+
+    let (status, log) = serving.ended_by("TERM").await;
+
+    assert_eq!(status, 0, "{log}");
+    assert!(log.contains("stopped while workflows were at work"), "{log}");
+    are_gone(&processes).await;
+    let left = installation.run(&["server", "list", "--output", "json"]).await.succeeded().json();
+    let step = &left[0]["steps"][0];
+    assert_eq!((&left[0]["state"], &step["outcome"]), (&json!("creating"), &json!("running")), "{left:#}");
+
+    let serving = installation.serve().await;
+    let server = at_rest(&serving, "web-01.example.com").await;
+    assert_eq!((&server["state"], &server["problem"]), (&json!("ready"), &Value::Null), "{server:#}");
+    let names: Vec<_> = server["steps"].as_array().unwrap().iter().map(|step| step["name"].clone()).collect();
+    assert_eq!(names, ["create", "wait", "register", "verify"], "{server:#}");
+    let (_, listed) = serving.call("GET", "/api/v1/dns/records", None).await;
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1, "{listed:#}");
+    assert_eq!(dns::ask(nameserver, "web-01.example.com", "A").await.answers, ["web-01.example.com. 300 A 192.0.2.1"]);
+    installation.run(&["server", "delete", "web-01.example.com"]).await.succeeded();
+    assert!(!installation.folder().join("made").exists());
+    let calls = std::fs::read_to_string(installation.folder().join("calls")).unwrap();
+    assert_eq!(calls.lines().collect::<Vec<_>>(), ["create", "status", "status", "stop", "delete"]);
 }
 
 #[tokio::test]
@@ -170,7 +219,7 @@ case $1 in
 esac
 "#;
     let (installation, _) = installation(&["cloud".to_owned()], "timeout = \"300ms\"");
-    add_program(&installation, "cloud", script);
+    installation.write_program("cloud", script);
     let serving = installation.serve().await;
 
     serving.call("POST", "/api/v1/servers", Some(json!({"hostname": "web-01.example.com"}))).await;

@@ -6,12 +6,14 @@
 //! [`verification`] has the component ask; [`size`] counts what changes cost; [`types`] takes every record type through command line and
 //! REST, [`ipv6`] and [`pointers`] are about PTR; [`foreign`], [`ownership`] and [`external_dns`] are
 //! about what others wrote, [`concurrency`], [`race`], [`faults`], [`cuts`] and [`killed`] about what is lost (nothing);
-//! [`servers`], [`workflows`], [`rest`], [`desired`] and [`zones`] come in through the binary.
+//! [`servers`], [`workflows`], [`rest`], [`conditions`], [`desired`] and [`zones`] come in through the binary.
 
 #[cfg(feature = "live")]
 mod answers;
 #[cfg(feature = "live")]
 mod concurrency;
+#[cfg(feature = "live")]
+mod conditions;
 #[cfg(feature = "live")]
 mod cuts;
 #[cfg(feature = "live")]

@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{app::OWNER, http, process::Process, site::Site, wait};
+use crate::{app::OWNER, http, process::Process, site::Site, terminal::OnTerminal, wait};
 
 /// One configuration file and one data folder.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).expect("the output is text"),
@@ -107,6 +107,20 @@ impl Installation {
         let mut command = tokio::process::Command::from(self.command(arguments));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Started(command.spawn().expect("the binary runs"))
+    }
+
+    /// Starts one command with a terminal as its standard error.
+    pub fn start_on_terminal(&self, arguments: &[&str]) -> OnTerminal {
+        OnTerminal::start(self.command(arguments))
+    }
+
+    /// Writes a program into the folder where commands run.
+    #[cfg(unix)]
+    pub fn write_program(&self, name: &str, content: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.write(name, content);
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.folder.path().join(name), mode).expect("it becomes a program");
     }
 
     /// Writes a file into the folder where commands run.
@@ -186,8 +200,16 @@ impl Serving {
 
     /// Sends a request; the status and the body.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call_if(None, method, path, body).await
+    }
+
+    /// Sends a request that is to be carried out only while what it is about has this tag.
+    pub async fn call_if(&self, tag: Option<&str>, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
         let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(tag) = tag {
+            request = request.header("If-Match", tag);
+        }
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -200,6 +222,13 @@ impl Serving {
         (status, json)
     }
 
+    /// The tag of what is at a path.
+    pub async fn tag(&self, path: &str) -> String {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        let tag = answer.headers().get("etag").unwrap_or_else(|| panic!("{path} has no tag: {answer:?}"));
+        tag.to_str().expect("a tag is text").to_owned()
+    }
+
     /// The status of a path, whatever its body is.
     pub async fn status(&self, path: &str) -> u16 {
         let answer = self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer");
@@ -209,6 +238,13 @@ impl Serving {
     /// Sends it a signal, by its name without `SIG`.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
+    }
+
+    /// Sends it a signal that ends it; the exit status, -1 after a signal, and all that it printed.
+    pub async fn ended_by(mut self, name: &str) -> (i32, String) {
+        self.process.signal(name);
+        let ended = wait::until("`serve` ends", Duration::from_secs(60), async || self.process.ended()).await;
+        (ended.code().unwrap_or(-1), self.process.output())
     }
 
     /// What it printed.

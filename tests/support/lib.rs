@@ -5,7 +5,7 @@
 //! the server, both without a line of the component's code, so that agreement
 //! proves something. [`proxy`] stands between the component and etcd and
 //! breaks things; [`front`] puts a handler in this process on a port, and [`http`] has clients. [`cases`] reads the measured facts about CoreDNS. [`app`]
-//! makes [`change`]s through the library, [`cli`] through the binary;
+//! makes [`change`]s through the library, [`cli`] through the binary, on a [`terminal`] where that matters;
 //! [`fixture`] has components that misbehave; [`external_dns`] is another
 //! program on the same tree. [`cluster`] is an etcd as in
 //! production, with [`certificate`]s. [`generator`] makes nasty zones and changes, [`model`] follows them, [`oracle`] says
@@ -42,5 +42,6 @@ pub mod proxy;
 pub mod race;
 pub mod shrink;
 pub mod site;
+pub mod terminal;
 pub mod tool;
 pub mod wait;

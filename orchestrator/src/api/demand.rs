@@ -37,6 +37,8 @@ pub(super) struct Demand {
     pub(super) is_bulk: bool,
     /// Whether its body may ask for a wait.
     pub(super) may_wait: bool,
+    /// Whether its answer goes on for as long as somebody listens.
+    pub(super) is_stream: bool,
 }
 
 impl Demand {
@@ -46,7 +48,13 @@ impl Demand {
         let segments: Vec<String> = uri.path().split('/').skip(1).map(decoded).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let by_method = if is_look { Role::Read } else { Role::Write };
-        let demand = |role: Role, names: Names| Self { role: Some(role), names, is_bulk: false, may_wait: false };
+        let demand = |role: Role, names: Names| Self {
+            role: Some(role),
+            names,
+            is_bulk: false,
+            may_wait: false,
+            is_stream: false,
+        };
         match segments.as_slice() {
             ["healthz"] if is_look => Self { role: None, ..demand(Role::Read, Names::None) },
             ["readyz" | "metrics" | "openapi.json"] => demand(by_method, Names::None),
@@ -65,9 +73,11 @@ impl Demand {
             ["api", "v1", "dns", "apply"] if is_post => Self { is_bulk: true, ..demand(Role::Write, Names::Wish) },
             ["api", "v1", "servers"] if is_look => demand(Role::Read, Names::Listed),
             ["api", "v1", "servers"] => demand(by_method, Names::Server),
-            ["api", "v1", "servers", "events"] if is_look => demand(Role::Read, Names::Any),
+            ["api", "v1", "servers", "events"] if is_look => Self { is_stream: true, ..demand(Role::Read, Names::Any) },
             ["api", "v1", "servers", hostname] => demand(by_method, host(hostname)),
-            ["api", "v1", "servers", hostname, "events"] if is_look => demand(Role::Read, host(hostname)),
+            ["api", "v1", "servers", hostname, "events"] if is_look => {
+                Self { is_stream: true, ..demand(Role::Read, host(hostname)) }
+            }
             ["api", "v1", "servers", hostname, "retry"] => demand(by_method, host(hostname)),
             ["api", "v1", "servers", ..] => demand(by_method, Names::Any),
             // Repair, reconcile, and what may come.

@@ -174,6 +174,11 @@ impl Failure {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", message)
     }
 
+    /// The panic itself is in the log, by the hook of the process.
+    pub(super) fn broken_down() -> Self {
+        Self::internal("something broke in this service; its log says what".to_owned())
+    }
+
     pub(super) fn internal(message: String) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
@@ -315,6 +320,9 @@ impl From<reconcile::Error> for Failure {
 
 impl From<inventory::Error> for Failure {
     fn from(error: inventory::Error) -> Self {
+        if error.is_panic() {
+            return Self::broken_down();
+        }
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "inventory", crate::error_chain(&error))
     }
 }

@@ -14,9 +14,11 @@ use super::audit::{self, Audit};
 use super::caller;
 use super::error::Failure;
 use super::limit::{self, Rates, Slots};
+use super::observe;
 use super::request_id;
 use super::scope;
 use crate::config::{Config, Limits};
+use crate::metrics::Metrics;
 use crate::name::Name;
 use crate::token::{Digest, Store, Tokens};
 
@@ -42,15 +44,17 @@ pub struct Guard {
     pub(super) audit: Audit,
     /// Completes short names of servers.
     pub(super) domain: Option<Name>,
+    /// Where requests are counted.
+    pub(super) metrics: Metrics,
 }
 
 impl Guard {
-    /// As configured; `secret` lets commands on this machine in.
+    /// As configured; `secret` lets commands on this machine in, and requests are counted in `metrics`.
     ///
     /// # Errors
     ///
     /// The audit log cannot be written.
-    pub fn new(config: &Config, secret: &str) -> Result<Self, (PathBuf, std::io::Error)> {
+    pub fn new(config: &Config, secret: &str, metrics: Metrics) -> Result<Self, (PathBuf, std::io::Error)> {
         let audit = match &config.access.audit {
             None => Audit::default(),
             Some(path) => Audit::file(path).map_err(|error| (path.clone(), error))?,
@@ -64,6 +68,7 @@ impl Guard {
             slots: Slots::new(config.limits.concurrent_requests),
             audit,
             domain: config.domain.clone(),
+            metrics,
         })
     }
 }
@@ -76,13 +81,13 @@ pub fn guarded(router: Router, guard: Arc<Guard>, door: Door) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(&guard), limit::at_once))
         .layer(from_fn_with_state((Arc::clone(&guard), door), caller::admit))
+        .layer(from_fn_with_state(Arc::clone(&guard), observe::observe))
         .layer(from_fn_with_state(guard, audit::record))
         // Not of server-sent events, which would wait for more.
         .layer(CompressionLayer::new())
         .layer(from_fn(request_id::identify))
 }
 
-/// The panic itself is in the log, by the hook of the process.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
-    Failure::internal("something broke in this service; its log says what".to_owned()).into_response()
+    Failure::broken_down().into_response()
 }

@@ -77,16 +77,17 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How many requests may be at work. Those who wait for a workflow do no work, and have slots of their own.
+/// How many requests may be at work. Those who wait for a workflow, or listen to events, do no work, and have slots of their
+/// own.
 #[derive(Debug)]
 pub(super) struct Slots {
-    working: Semaphore,
-    waiting: Semaphore,
+    working: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Slots {
     pub(super) fn new(most: usize) -> Self {
-        Self { working: Semaphore::new(most), waiting: Semaphore::new(most) }
+        Self { working: Arc::new(Semaphore::new(most)), waiting: Arc::new(Semaphore::new(most)) }
     }
 }
 
@@ -96,9 +97,11 @@ pub(super) async fn at_once(State(guard): State<Arc<Guard>>, request: Request, n
     if demand.role.is_none() {
         return next.run(request).await;
     }
-    let waits = demand.may_wait || wait(request.uri()).is_some();
+    let waits = demand.may_wait || demand.is_stream || wait(request.uri()).is_some();
     let slots = if waits { &guard.slots.waiting } else { &guard.slots.working };
-    match slots.try_acquire() {
+    match Arc::clone(slots).try_acquire_owned() {
+        // Until nobody listens any more.
+        Ok(slot) if demand.is_stream => next.run(request).await.map(|body| Body::new(Keeping::new(body, slot))),
         Ok(_slot) => next.run(request).await,
         Err(_) => {
             let message = "there are too many requests at work: wait as long as Retry-After says".to_owned();
@@ -158,19 +161,25 @@ fn wait(uri: &Uri) -> Option<Duration> {
 
 /// A request that tells when its body has arrived or was let go.
 fn watched(request: Request) -> (oneshot::Receiver<()>, Request) {
+    // The end of the sender is the message.
     let (sender, arrived) = oneshot::channel();
-    let is_empty = request.body().is_end_stream();
-    let request = request.map(|body| Body::new(Watched { body, sender: (!is_empty).then_some(sender) }));
-    (arrived, request)
+    (arrived, request.map(|body| Body::new(Keeping::new(body, sender))))
 }
 
-struct Watched {
+/// A body that keeps something until it has ended.
+struct Keeping<T> {
     body: Body,
-    /// Its end is the message.
-    sender: Option<oneshot::Sender<()>>,
+    kept: Option<T>,
 }
 
-impl HttpBody for Watched {
+impl<T> Keeping<T> {
+    fn new(body: Body, kept: T) -> Self {
+        let is_over = body.is_end_stream();
+        Self { body, kept: (!is_over).then_some(kept) }
+    }
+}
+
+impl<T: Unpin> HttpBody for Keeping<T> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -180,7 +189,7 @@ impl HttpBody for Watched {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream() {
-            self.sender = None;
+            self.kept = None;
         }
         frame
     }
@@ -212,6 +221,7 @@ mod tests {
             burst: one,
             request_timeout: Duration::from_secs(1),
             body_timeout: Duration::from_secs(1),
+            stop_timeout: Duration::from_secs(1),
         };
         let rates = Rates::new(&limits);
         let token = |id: &str| Who::Token { name: "ci".to_owned(), id: id.to_owned() };

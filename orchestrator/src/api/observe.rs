@@ -1,5 +1,6 @@
 //! What is counted of every request. `GET /metrics` shows it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -8,18 +9,19 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Service;
+use super::guard::Guard;
 
 /// In place of paths that nothing is at: theirs are without number.
 const NO_ROUTE: &str = "none";
 
-/// Counts a request.
-pub(super) async fn observe(State(service): State<Service>, request: Request, next: Next) -> Response {
+/// Counts a request, also one that is refused, breaks down or takes too long.
+pub(super) async fn observe(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str).to_owned();
     let method = method(request.method());
     let response = next.run(request).await;
     let (status, took) = (response.status().as_u16(), began.elapsed());
-    service.lifecycle.metrics().request(method, &route, status, took);
+    guard.metrics.request(method, &route, status, took);
     tracing::debug!(method, route, status, took = took.as_secs_f64(), "answered");
     response
 }

@@ -1,7 +1,10 @@
 //! The REST API on a real connection, with DNS and inventory faked.
 
 mod protocol;
+mod trouble;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dns_manager_host::contract::{Check, Level, Verdict};
@@ -9,12 +12,15 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::Config;
+use crate::environment::Environment;
 use crate::lifecycle::{Keeper, Policy};
 use crate::metrics::{Metered, Metrics};
 use crate::provider::Kind;
 use crate::record::Ttl;
 use crate::remote::Remote;
 use crate::serve::Holder;
+use crate::server::Step;
 use crate::testing::{FakeDns, FakeInventory};
 
 struct Api {
@@ -26,6 +32,17 @@ struct Api {
 
 impl Api {
     async fn start(dns: FakeDns) -> Self {
+        Self::serve(dns, Metrics::default(), |router| router).await
+    }
+
+    /// With what stands before the paths; `limits` has keys of `orchestrator.limits`.
+    async fn guarded(dns: FakeDns, limits: &[(&str, &str)]) -> Self {
+        let metrics = Metrics::default();
+        let guard = Arc::new(Guard::new(&config(limits), "secret", metrics.clone()).unwrap());
+        Self::serve(dns, metrics, |router| guarded(router, guard, Door::Public)).await
+    }
+
+    async fn serve(dns: FakeDns, metrics: Metrics, guarded: impl FnOnce(Router) -> Router) -> Self {
         let dns = Arc::new(dns);
         let ttl = Ttl::try_from(300).unwrap();
         let policy = Policy {
@@ -39,7 +56,6 @@ impl Api {
             suggested_domain: "example.com".to_owned(),
         };
         let inventory = Arc::new(FakeInventory::default());
-        let metrics = Metrics::default();
         let metered = Arc::new(Metered::new(dns.clone(), metrics.clone()));
         let lifecycle = Lifecycle::counted(metered.clone(), Kind::Static.provider(), inventory, policy, metrics);
         let zones = vec!["example.com".parse().unwrap()];
@@ -59,7 +75,8 @@ impl Api {
         let instance = service.instance;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(axum::serve(listener, router(service)).into_future());
+        let service = guarded(router(service)).into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(axum::serve(listener, service).into_future());
         Self { base, instance, dns, lifecycle }
     }
 
@@ -80,6 +97,16 @@ impl Api {
     async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send("POST", path, Some(&body.to_string())).await
     }
+}
+
+/// The default configuration with other limits.
+fn config(limits: &[(&str, &str)]) -> Config {
+    let limit =
+        |(key, value): &(&str, &str)| (format!("DNS_MANAGER__ORCHESTRATOR__LIMITS__{key}"), (*value).to_owned());
+    let mut variables: BTreeMap<_, _> = limits.iter().map(limit).collect();
+    variables.insert("HOME".to_owned(), "/nowhere".to_owned());
+    let environment = Environment { variables, directory: "/nowhere".into(), ..Environment::default() };
+    Config::load(None, &environment).unwrap()
 }
 
 fn client() -> Client {
@@ -279,9 +306,10 @@ async fn a_command_sees_the_steps_of_a_running_service() {
     let mut steps = Vec::new();
 
     let addresses = ["192.168.1.10".parse().unwrap()];
-    let created = remote.create("web-01.example.com", &addresses, |step| steps.push(step.name.clone())).await.unwrap();
+    let mut ended = |step: &Step| steps.extend((!step.is_open()).then(|| step.name.clone()));
+    let created = remote.create("web-01.example.com", &addresses, &mut ended).await.unwrap();
     let refused = remote.create("web-01.example.com", &addresses, |_| {}).await.unwrap_err();
-    let deleted = remote.delete("web-01.example.com", |step| steps.push(step.name.clone())).await.unwrap();
+    let deleted = remote.delete("web-01.example.com", &mut ended).await.unwrap();
 
     assert_eq!((created.dns.verified, deleted.state), (Some(true), crate::server::State::Deleted));
     assert_eq!(steps, ["create", "wait", "register", "verify", "stop", "unregister", "delete", "remove"]);
@@ -396,7 +424,7 @@ async fn a_verification_that_succeeds_is_on_its_server() {
 
 #[tokio::test]
 async fn metrics_tell_what_was_done_and_no_names() {
-    let api = Api::start(FakeDns::default()).await;
+    let api = Api::guarded(FakeDns::default(), &[]).await;
     let body = json!({"hostname": "web-01.example.com", "addresses": ["192.0.2.1"]});
     let (status, _) = api.send("POST", "/api/v1/servers?wait=10s", Some(&body.to_string())).await;
     assert!((200..300).contains(&status), "{status}");
@@ -405,7 +433,7 @@ async fn metrics_tell_what_was_done_and_no_names() {
     api.dns.set_unavailable(true);
     api.get("/api/v1/dns/records").await;
     // One look around of the background work, which counts servers.
-    Keeper::new(&api.lifecycle, 1).run(std::future::ready(()), Duration::ZERO).await;
+    Keeper::new(&api.lifecycle, 1).run(std::future::ready(())).await;
 
     let client = client();
     let response = client.get(format!("{}/metrics", api.base)).send().await.unwrap();

@@ -11,6 +11,7 @@ use crate::interruption::Interruption;
 pub(super) async fn run(settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let checks = match Config::load(settings.file.as_deref(), settings.environment) {
         Ok(config) => {
+            console.waiting("checking");
             let mut interruption = Interruption::listen().context("listening for signals")?;
             doctor::examine(&config, interruption.came()).await
         }

@@ -26,7 +26,7 @@ pub(super) fn pages(directory: &Path, console: &mut Console<'_>) -> Result<Exit,
         .with_context(|| {
             format!("writing manual pages into {}: name a directory that can be written", directory.display())
         })?;
-    console.progress(&format!("read them with `man -l {}`", directory.join("dns-manager.1").display()));
+    console.note(&format!("read them with `man -l {}`", directory.join("dns-manager.1").display()));
     Ok(Exit::Done)
 }
 

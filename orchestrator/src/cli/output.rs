@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use super::progress::{Progress, Waiting};
 use crate::outcome::Outcome;
 use crate::verification::Verification;
 
@@ -21,19 +22,39 @@ pub(super) enum Form {
 /// Where a command writes.
 pub(super) struct Console<'a> {
     pub(super) form: Form,
-    /// Whether progress is left out.
-    pub(super) is_quiet: bool,
+    pub(super) progress: Progress,
     pub(super) stdout: &'a mut dyn Write,
     pub(super) stderr: &'a mut dyn Write,
+    waiting: Option<Waiting>,
+}
+
+impl<'a> Console<'a> {
+    pub(super) fn new(form: Form, progress: Progress, stdout: &'a mut dyn Write, stderr: &'a mut dyn Write) -> Self {
+        Self { form, progress, stdout, stderr, waiting: None }
+    }
 }
 
 impl Console<'_> {
+    /// Tells what is being waited for until the result is there, if that takes long.
+    pub(super) fn waiting(&mut self, what: impl Into<String>) {
+        match &self.waiting {
+            Some(waiting) => waiting.turn_to(what.into()),
+            None => self.waiting = Some(Waiting::new(what.into(), self.progress)),
+        }
+    }
+
+    /// Nothing is waited for any more, or something else tells of it.
+    pub(super) fn waited(&mut self) {
+        self.waiting = None;
+    }
+
     /// Writes a result: as JSON, or as what `people` makes of it.
     pub(super) fn result<T: Serialize + ?Sized>(
         &mut self,
         data: &T,
         people: impl FnOnce(&T) -> String,
     ) -> io::Result<()> {
+        self.waited();
         match self.form {
             Form::Json => {
                 serde_json::to_writer_pretty(&mut *self.stdout, data)?;
@@ -63,10 +84,25 @@ impl Console<'_> {
         Ok(is_done)
     }
 
-    pub(super) fn progress(&mut self, text: &str) {
-        if !self.is_quiet {
+    /// As [`outcomes`](Self::outcomes); where there are none, people read these words.
+    pub(super) fn outcomes_or(&mut self, outcomes: &[Outcome], none: &str) -> io::Result<bool> {
+        if outcomes.is_empty() {
+            self.result(outcomes, |_| format!("{none}\n"))?;
+            return Ok(true);
+        }
+        self.outcomes(outcomes)
+    }
+
+    /// A line for whoever reads along.
+    pub(super) fn note(&mut self, text: &str) {
+        if self.progress != Progress::Nothing {
             self.say("", text);
         }
+    }
+
+    /// A line that belongs to a warning or to a question.
+    pub(super) fn more(&mut self, text: &str) {
+        self.say("", text);
     }
 
     pub(super) fn warning(&mut self, text: &str) {
@@ -78,8 +114,13 @@ impl Console<'_> {
     }
 
     fn say(&mut self, kind: &str, text: &str) {
+        let Self { stderr, waiting, .. } = self;
         // Nobody is left to tell if standard error is closed.
-        let _ = writeln!(self.stderr, "{kind}{}", printable(text));
+        let mut write = || drop(writeln!(stderr, "{kind}{}", printable(text)));
+        match waiting {
+            Some(waiting) => waiting.suspend(write),
+            None => write(),
+        }
     }
 }
 

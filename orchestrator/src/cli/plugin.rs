@@ -57,6 +57,7 @@ struct Loads {
 
 pub(super) async fn run(command: Command, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let Command::Inspect { file } = command;
+    console.waiting("loading the component");
     let inspection = inspect(&file).await?;
     console.result(&inspection, |inspection| rows(inspection).text())?;
     for (mode, outcome) in [("strict", &inspection.strict), ("inert", &inspection.inert)] {

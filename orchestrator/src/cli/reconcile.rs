@@ -6,6 +6,7 @@ use clap::Args;
 use futures_util::{StreamExt as _, stream};
 
 use super::output::{Console, Rows};
+use super::progress::Servers;
 use super::server::{self, Access};
 use super::{Exit, Failure, Settings};
 use crate::desired::MaxDeletes;
@@ -28,11 +29,12 @@ pub(super) struct Command {
 
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let options = Options { dry_run: command.dry_run, max_deletes: command.max_deletes.unwrap_or_default() };
+    console.waiting("comparing what is registered with the inventory");
     if let Some(remote) = settings.remote(console).await? {
         return through(&remote, options, console).await;
     }
     let config = settings.load(console)?;
-    match server::open(&config).await? {
+    match server::open(&config, console).await? {
         Access::Through(remote) => through(&remote, options, console).await,
         Access::Alone(inventory) => {
             let (dns, lifecycle) = server::parts(&config, inventory).await?;
@@ -61,19 +63,17 @@ async fn ended<F: Future<Output = anyhow::Result<Server>>>(
 ) -> Result<Exit, Failure> {
     let exit = told(report, console)?;
     let waited_for = if report.dry_run { BTreeSet::new() } else { report.to_register() };
+    let shown = Servers::new("registering", waited_for.len(), console.progress);
     let mut servers = stream::iter(waited_for.into_iter().map(registered)).buffer_unordered(IN_FLIGHT);
-    let mut is_done = true;
+    let mut problems = Vec::new();
     while let Some(server) = servers.next().await {
-        let server = server?;
-        match &server.problem {
-            None => console.progress(&format!("{}: registered", server.hostname)),
-            Some(problem) => {
-                is_done = false;
-                console.error(&format!("{}: {problem}", server.hostname));
-            }
-        }
+        let Server { hostname, problem, .. } = server?;
+        shown.ended(hostname.as_str(), problem.is_none());
+        problems.extend(problem.map(|problem| format!("{hostname}: {problem}")));
     }
-    Ok(if is_done { exit } else { Exit::Failed })
+    shown.clear();
+    problems.iter().for_each(|problem| console.error(problem));
+    Ok(if problems.is_empty() { exit } else { Exit::Failed })
 }
 
 fn told(report: &Report, console: &mut Console<'_>) -> Result<Exit, Failure> {

@@ -1,6 +1,5 @@
 //! `record list|register|update|unregister|adopt|release|repair|verify|plan|apply|export`
 
-mod bar;
 mod confirm;
 mod desired;
 mod plan;
@@ -151,12 +150,29 @@ pub(super) struct NameAndType {
     record_type: Option<RecordType>,
 }
 
+impl Command {
+    /// What it does, while it is waited for.
+    fn doing(&self) -> &'static str {
+        match self {
+            Self::List { .. } => "listing",
+            Self::Register(_) => "registering",
+            Self::Update(_) => "updating",
+            Self::Unregister(_) => "removing",
+            Self::Adopt(_) => "taking over",
+            Self::Release(_) => "handing over",
+            Self::Repair { .. } => "comparing keys",
+            Self::Verify { .. } => "asking the name servers",
+        }
+    }
+}
+
 pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let command = match command {
         Any::Records(command) => command,
         Any::Files(command) => return desired::run(command, settings, console).await,
     };
     let access = Access::open(settings, console).await?;
+    console.waiting(command.doing());
     if let Access::Alone { dns, config, .. } = &access {
         match command {
             Command::Register(_) | Command::Update(_) | Command::Adopt(_) => {
@@ -179,24 +195,15 @@ pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Con
         Command::Update(set) => Ok(Exit::when(console.outcomes(&access.update(&set.into()).await?)?)),
         Command::Unregister(selected) => {
             let outcomes = access.unregister(&selected.into()).await?;
-            if outcomes.is_empty() {
-                console.progress("there was nothing to remove");
-            }
-            Ok(Exit::when(console.outcomes(&outcomes)?))
+            Ok(Exit::when(console.outcomes_or(&outcomes, "there was nothing to remove")?))
         }
         Command::Adopt(NameAndType { name, record_type }) => {
             let outcomes = access.adopt(&name, record_type).await?;
-            if outcomes.is_empty() {
-                console.progress("there was nothing to adopt");
-            }
-            Ok(Exit::when(console.outcomes(&outcomes)?))
+            Ok(Exit::when(console.outcomes_or(&outcomes, "there was nothing to adopt")?))
         }
         Command::Release(NameAndType { name, record_type }) => {
             let outcomes = access.release(&name, record_type).await?;
-            if outcomes.is_empty() {
-                console.progress("there was nothing to release");
-            }
-            Ok(Exit::when(console.outcomes(&outcomes)?))
+            Ok(Exit::when(console.outcomes_or(&outcomes, "there was nothing to release")?))
         }
         Command::Repair { zone, dry_run } => {
             let zones: Vec<_> = zone.into_iter().collect();
@@ -222,7 +229,7 @@ pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Con
             let Some(name) = verification::verified_name(&verifications) else { return Ok(Exit::when(false)) };
             if let Access::Alone { dns, config, .. } = &access
                 && let Err(Failure::Usage(error) | Failure::Failed(error)) =
-                    confirm::confirm(name, &selection, dns, config).await
+                    confirm::confirm(name, &selection, dns, config, console).await
             {
                 console.warning(&format!("the server {name} was not marked as verified: {error:#}"));
             }
@@ -257,11 +264,10 @@ async fn repair(
 }
 
 fn repaired(problems: &[Problem], is_whole: bool, is_dry: bool, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    console.result(problems, problem_table)?;
+    let is_well = is_whole && problems.is_empty();
+    let well = || "every key is as the records need it\n".to_owned();
+    console.result(problems, |problems| if is_well { well() } else { problem_table(problems) })?;
     let left = problems.iter().filter(|problem| !problem.mended).count();
-    if is_whole && problems.is_empty() {
-        console.progress("every key is as the records need it");
-    }
     if left > 0 {
         let why = if is_dry { "this was a dry run" } else { "they are not ours to mend" };
         console.error(&format!("{left} keys are left as they are: {why}"));
@@ -278,6 +284,7 @@ enum Access {
 impl Access {
     /// Another command that holds the store is waited for.
     async fn open(settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Self, Failure> {
+        console.waiting("getting ready");
         if let Some(remote) = settings.remote(console).await? {
             return Ok(Self::Through(remote));
         }
@@ -298,6 +305,7 @@ impl Access {
             {
                 return Ok(Self::Through(remote));
             }
+            console.waiting("waiting for another command, which holds the records");
             if Instant::now() >= deadline {
                 return Err(anyhow::anyhow!(
                     "{held}, which neither ends nor answers: wait for it or end it, then try again"

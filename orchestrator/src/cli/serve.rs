@@ -18,7 +18,7 @@ pub(super) async fn run(settings: &Settings<'_>, console: &mut Console<'_>) -> R
     let running = serve::start(&config).await?;
     console.result(&Listening { url: running.url() }, |listening| format!("listening on {}\n", listening.url))?;
     told_to_stop().await?;
-    console.progress("stopping");
+    tracing::info!("stopping");
     tokio::select! {
         stopped = running.stop() => {
             stopped?;
@@ -27,7 +27,7 @@ pub(super) async fn run(settings: &Settings<'_>, console: &mut Console<'_>) -> R
         // Told twice: at once. What was at work is in the inventory, and the next process goes on with it.
         told = told_to_stop() => {
             told?;
-            console.progress("stopping at once");
+            tracing::warn!("stopping at once");
             Ok(Exit::Failed)
         }
     }

@@ -12,6 +12,7 @@ use dns_manager_host::DnsManager;
 use tokio::sync::mpsc;
 
 use super::output::{Console, Rows};
+use super::progress::{Progress, Servers};
 use super::{Exit, Failure, Settings, zone};
 use crate::config::Config;
 use crate::desired::NewServer;
@@ -21,7 +22,7 @@ use crate::lifecycle::{Error as LifecycleError, Lifecycle, Policy, Workflow};
 use crate::provider;
 use crate::remote::Remote;
 use crate::serve::Holder;
-use crate::server::{Server, State, Step, Wanted};
+use crate::server::{Server, State, Step, StepOutcome, Wanted};
 
 /// How long another command may hold the inventory, or a service take until it answers.
 const HELD_FOR: Duration = Duration::from_secs(10);
@@ -105,11 +106,12 @@ pub(super) enum Access {
 }
 
 pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    console.waiting("getting ready");
     if let Some(remote) = settings.remote(console).await? {
         return through(command, &remote, settings, console).await;
     }
     let config = settings.load(console)?;
-    match open(&config).await? {
+    match open(&config, console).await? {
         Access::Through(remote) => through(command, &remote, settings, console).await,
         Access::Alone(inventory) => {
             let ended = alone(command, &config, settings, Arc::clone(&inventory), console).await;
@@ -129,35 +131,37 @@ async fn through(
     match command {
         Command::Create { file: Some(file), parallel, .. } => {
             let servers = bulk::read(&file, settings)?;
-            let one = |server: NewServer| async move {
-                let created = remote.create(&server.hostname, &server.addresses, |_| {}).await;
-                (server.hostname, created.map_err(Into::into))
+            let shown = &many("creating", servers.len(), console);
+            let one = |NewServer { hostname, addresses }| async move {
+                let created = remote.create(&hostname, &addresses, |step| shown.took(&hostname, step)).await;
+                (hostname, created.map_err(Into::into))
             };
-            bulk::run(servers, parallel, one, console).await
+            bulk::run(servers, parallel, shown, one, console).await
         }
         Command::Create { hostname, addresses, .. } => {
             let hostname = hostname.unwrap_or_default();
-            let server = remote.create(&hostname, &addresses, |step| console.progress(&step.to_string())).await?;
+            let server = remote.create(&hostname, &addresses, |step| show(step, console)).await?;
             ended(&server, console)
         }
         Command::Delete { hostnames, parallel } if hostnames.len() > 1 => {
+            let shown = &many("deleting", hostnames.len(), console);
             let one = |hostname: String| async move {
-                let deleted = remote.delete(&hostname, |_| {}).await;
+                let deleted = remote.delete(&hostname, |step| shown.took(&hostname, step)).await;
                 (hostname, deleted.map_err(Into::into))
             };
-            bulk::run(hostnames, parallel, one, console).await
+            bulk::run(hostnames, parallel, shown, one, console).await
         }
         Command::Delete { hostnames, .. } => {
             let hostname = hostnames.into_iter().next().unwrap_or_default();
-            let server = remote.delete(&hostname, |step| console.progress(&step.to_string())).await?;
+            let server = remote.delete(&hostname, |step| show(step, console)).await?;
             ended(&server, console)
         }
         Command::Retry { hostname } => {
-            let server = remote.retry(&hostname, |step| console.progress(&step.to_string())).await?;
+            let server = remote.retry(&hostname, |step| show(step, console)).await?;
             ended(&server, console)
         }
         Command::Rename { hostname, to } => {
-            let server = remote.rename(&hostname, &to, |step| console.progress(&step.to_string())).await?;
+            let server = remote.rename(&hostname, &to, |step| show(step, console)).await?;
             ended(&server, console)
         }
         Command::List => listed(&remote.list().await?, console),
@@ -176,21 +180,20 @@ async fn alone(
     match command {
         Command::Create { file: Some(file), parallel, .. } => {
             let servers = bulk::read(&file, settings)?;
-            let (dns, lifecycle) = parts(config, inventory).await?;
+            let (dns, lifecycle) = &parts(config, inventory).await?;
             if config.dns.auto_register {
-                zone::require(config, &*dns, console).await?;
+                zone::require(config, &**dns, console).await?;
             }
-            let one = |server: NewServer| {
-                let lifecycle = &lifecycle;
-                async move {
-                    let created = async {
-                        let workflow = lifecycle.create(&server.hostname, &server.addresses, None).await?;
-                        Ok(workflow.run(|_| {}).await?)
-                    };
-                    (server.hostname.clone(), created.await)
-                }
+            let shown = &many("creating", servers.len(), console);
+            let one = |NewServer { hostname, addresses }| async move {
+                let created = async {
+                    let workflow = lifecycle.create(&hostname, &addresses, None).await?;
+                    Ok(workflow.run(|step| shown.took(&hostname, step)).await?)
+                };
+                let created = created.await;
+                (hostname, created)
             };
-            bulk::run(servers, parallel, one, console).await
+            bulk::run(servers, parallel, shown, one, console).await
         }
         Command::Create { hostname, addresses, .. } => {
             let hostname = hostname.unwrap_or_default();
@@ -206,16 +209,18 @@ async fn alone(
             ended(&server, console)
         }
         Command::Delete { hostnames, parallel } if hostnames.len() > 1 => {
-            let (dns, lifecycle) = parts(config, inventory).await?;
-            zone::look(config, &*dns, console).await;
-            let one = |hostname: String| {
-                let lifecycle = &lifecycle;
-                async move {
-                    let deleted = async { Ok(lifecycle.delete(&hostname, None).await?.run(|_| {}).await?) };
-                    (hostname.clone(), deleted.await)
-                }
+            let (dns, lifecycle) = &parts(config, inventory).await?;
+            zone::look(config, &**dns, console).await;
+            let shown = &many("deleting", hostnames.len(), console);
+            let one = |hostname: String| async move {
+                let deleted = async {
+                    let workflow = lifecycle.delete(&hostname, None).await?;
+                    Ok(workflow.run(|step| shown.took(&hostname, step)).await?)
+                };
+                let deleted = deleted.await;
+                (hostname, deleted)
             };
-            bulk::run(hostnames, parallel, one, console).await
+            bulk::run(hostnames, parallel, shown, one, console).await
         }
         Command::Delete { hostnames, .. } => {
             let hostname = hostnames.into_iter().next().unwrap_or_default();
@@ -254,7 +259,7 @@ async fn alone(
 }
 
 /// Takes the inventory, or finds the service that holds it; another command that holds it is waited for.
-pub(super) async fn open(config: &Config) -> Result<Access, Failure> {
+pub(super) async fn open(config: &Config, console: &mut Console<'_>) -> Result<Access, Failure> {
     let deadline = Instant::now() + HELD_FOR;
     loop {
         let held = match inventory::open(config).await {
@@ -267,6 +272,7 @@ pub(super) async fn open(config: &Config) -> Result<Access, Failure> {
         {
             return Ok(Access::Through(remote));
         }
+        console.waiting("waiting for another command, which holds the inventory");
         if Instant::now() >= deadline {
             return Err(anyhow::anyhow!(
                 "{held}, which neither ends nor answers: wait for it or end it, then try again"
@@ -294,7 +300,7 @@ pub(super) fn lifecycle(config: &Config, dns: Arc<dyn Dns>, inventory: Arc<dyn I
     Lifecycle::new(dns, config.provider.provider(), inventory, Policy::of(config).for_a_command())
 }
 
-/// Runs a workflow and shows each step as it ends.
+/// Runs a workflow and shows its steps.
 async fn follow(workflow: Workflow, console: &mut Console<'_>) -> Result<Server, Failure> {
     let (sender, mut steps) = mpsc::unbounded_channel::<Step>();
     let running = workflow.run(move |step| {
@@ -303,16 +309,43 @@ async fn follow(workflow: Workflow, console: &mut Console<'_>) -> Result<Server,
     });
     let showing = async {
         while let Some(step) = steps.recv().await {
-            console.progress(&step.to_string());
+            show(&step, console);
         }
     };
     let (server, ()) = tokio::join!(running, showing);
     Ok(server?)
 }
 
+/// Shows a step that has ended, or the one that is at work.
+fn show(step: &Step, console: &mut Console<'_>) {
+    match step.outcome {
+        StepOutcome::Running => console.waiting(&*step.name),
+        StepOutcome::Retrying => {
+            console.note(&step.to_string());
+            console.waiting(format!("{} again", step.name));
+        }
+        StepOutcome::Done | StepOutcome::Problem | StepOutcome::Failed => console.note(&step.to_string()),
+    }
+}
+
+/// Shows many instead of what was waited for.
+fn many(label: &'static str, servers: usize, console: &mut Console<'_>) -> Servers {
+    console.waited();
+    Servers::new(label, servers, console.progress)
+}
+
+/// What was done about its records and deserves a look.
+fn warnings(server: &Server) -> impl Iterator<Item = &str> {
+    server.dns.records.iter().flat_map(|outcome| &outcome.warnings).map(|warning| warning.message.as_str())
+}
+
 /// A server that is there with a problem is not all that was asked for.
 fn ended(server: &Server, console: &mut Console<'_>) -> Result<Exit, Failure> {
     console.result(server, |server| table(std::slice::from_ref(server)))?;
+    // The steps that were shown have told of them.
+    if console.progress == Progress::Nothing {
+        warnings(server).for_each(|warning| console.warning(warning));
+    }
     if let Some(problem) = &server.problem {
         console.error(&format!("{}: {problem}", server.hostname));
     }

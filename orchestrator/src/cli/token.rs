@@ -84,7 +84,7 @@ pub(super) fn run(command: Command, settings: &Settings<'_>, console: &mut Conso
             let (token, presented) = store.create(Wanted { name, role, zones, expires })?;
             let shown = Shown { token: Some(&presented), ..Shown::new(&token) };
             console.result(&shown, |_| format!("{presented}\n"))?;
-            console.progress(&format!("keep it: it is not shown again; {} has its hash alone", store.path().display()));
+            console.note(&format!("keep it: it is not shown again; {} has its hash alone", store.path().display()));
         }
         Command::List => {
             let tokens = store.read()?;

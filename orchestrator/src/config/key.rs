@@ -98,6 +98,7 @@ pub(super) const REQUESTS_PER_SECOND: Key =
 pub(super) const BURST: Key =
     Key { path: "orchestrator.limits.burst", kind: Kind::Number, fallback: Fallback::Number(2000) };
 pub(super) const REQUEST_TIMEOUT: Key = text("orchestrator.limits.request_timeout", Fallback::Text("60s"));
+pub(super) const STOP_TIMEOUT: Key = text("orchestrator.limits.stop_timeout", Fallback::Text("10s"));
 pub(super) const BODY_TIMEOUT: Key = text("orchestrator.limits.body_timeout", Fallback::Text("30s"));
 pub(super) const LOG_FORMAT: Key = text("orchestrator.log.format", Fallback::Text("text"));
 pub(super) const OTLP_ENDPOINT: Key = text("orchestrator.telemetry.otlp_endpoint", Fallback::Absent);
@@ -193,6 +194,7 @@ pub(super) const KEYS: &[&Key] = &[
     &BURST,
     &REQUEST_TIMEOUT,
     &BODY_TIMEOUT,
+    &STOP_TIMEOUT,
     &LOG_FORMAT,
     &LOG_FILTER,
     &OTLP_ENDPOINT,

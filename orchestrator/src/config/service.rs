@@ -52,6 +52,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long its body may take to arrive.
     pub body_timeout: Duration,
+    /// How long what is at work may take to end once the service is told to stop.
+    pub stop_timeout: Duration,
 }
 
 impl Reader<'_> {
@@ -104,12 +106,14 @@ impl Reader<'_> {
         let burst = self.take(&key::BURST, rate);
         let request_timeout = self.take(&key::REQUEST_TIMEOUT, |value| parse::duration(value, "60s", HOUR));
         let body_timeout = self.take(&key::BODY_TIMEOUT, |value| parse::duration(value, "30s", HOUR));
+        let stop_timeout = self.take(&key::STOP_TIMEOUT, |value| parse::duration(value, "10s", HOUR));
         Some(Limits {
             concurrent_requests: concurrent_requests?,
             requests_per_second: requests_per_second?,
             burst: burst?,
             request_timeout: request_timeout?,
             body_timeout: body_timeout?,
+            stop_timeout: stop_timeout?,
         })
     }
 

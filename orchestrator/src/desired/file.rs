@@ -3,12 +3,14 @@
 //! All that is wrong with a file is said at once, each with its place. What is wrong with a file as such (it cannot be read, an item
 //! is not to be understood) makes it unusable; a value that is none of its type stops its own record set alone.
 
+mod problems;
 mod servers;
 mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use problems::{List, Problems};
 pub use servers::{NewServer, servers};
 use tree::{Kind, Node};
 
@@ -72,15 +74,11 @@ impl File {
     ///
     /// All that is wrong with it.
     pub fn parse(name: &str, octets: &[u8]) -> Result<Self, FileError> {
-        let mut reading = Reading::default();
-        match text(octets).and_then(tree::read) {
-            Ok((root, problem)) => {
-                reading.root(&root);
-                reading.problems.extend(problem);
-            }
-            Err(problem) => reading.problems.push(problem),
-        }
-        reading.finish(name)
+        let (items, problems) = problems::items(octets, &LIST);
+        let mut reading = Reading { problems, ..Reading::default() };
+        items.iter().for_each(|item| reading.item(item));
+        let Reading { sets, places, problems, bad, .. } = reading;
+        problems.finish(name, Self { name: name.to_owned(), sets, places }, bad)
     }
 
     /// Where the set of this name and type stands, or what is wrong with it.
@@ -94,18 +92,12 @@ impl File {
     }
 }
 
-fn text(octets: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(octets).map_err(|error| {
-        let valid = octets.get(..error.valid_up_to()).unwrap_or_default();
-        let valid = String::from_utf8_lossy(valid);
-        let line = valid.matches('\n').count() + 1;
-        let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Problem::new(Place { line, column }, "this is not UTF-8: save the file in that encoding")
-    })
-}
-
 const KEYS: [&str; 5] = ["name", "record_type", "ttl", "values", "resource"];
 const FORM: &str = "a record set, such as {name: web-01.example.com, record_type: A, ttl: 300, values: [192.168.1.10]}";
+const LIST: List = List {
+    nothing: "[] for no record sets at all",
+    belongs: "a list of record sets belongs here: begin each one with \"- name:\"",
+};
 
 /// An item that was read.
 struct Seen {
@@ -121,44 +113,19 @@ struct Reading {
     places: BTreeMap<Key, Place>,
     seen: BTreeMap<Key, Vec<Seen>>,
     /// They make the file unusable.
-    problems: Vec<Problem>,
+    problems: Problems,
     /// They stop one set each, unless the file is unusable.
     bad: Vec<Problem>,
 }
 
 impl Reading {
-    fn finish(mut self, name: &str) -> Result<File, FileError> {
-        if self.problems.is_empty() {
-            return Ok(File { name: name.to_owned(), sets: self.sets, places: self.places });
-        }
-        self.problems.append(&mut self.bad);
-        self.problems.sort_by_key(|problem| problem.place);
-        Err(FileError { file: name.to_owned(), problems: self.problems })
-    }
-
     fn wrong(&mut self, place: Place, message: impl Into<String>) {
-        self.problems.push(Problem::new(place, message));
-    }
-
-    fn root(&mut self, root: &Node) {
-        match &root.kind {
-            Kind::List(items) => items.iter().for_each(|item| self.item(item)),
-            Kind::Nothing => self.wrong(root.place, "there is nothing here: write [] for no record sets at all"),
-            Kind::Text { .. } | Kind::Map(_) => self.wrong(
-                root.place,
-                format!(
-                    "this is {}, and a list of record sets belongs here: begin each one with \"- name:\"",
-                    root.what()
-                ),
-            ),
-        }
+        self.problems.add(place, message);
     }
 
     fn item(&mut self, item: &Node) {
-        let Kind::Map(fields) = &item.kind else {
-            return self.wrong(item.place, format!("this is {}: write {FORM}", item.what()));
-        };
-        let problems = self.problems.len();
+        let Some(fields) = self.problems.fields(item, FORM) else { return };
+        let problems = self.problems.count();
         let mut known: BTreeMap<&str, &Node> = BTreeMap::new();
         for (key, content) in fields {
             let Kind::Text { text, .. } = &key.kind else {
@@ -190,7 +157,7 @@ impl Reading {
         let place = bad.first().map_or(item.place, |problem| problem.place);
         self.bad.extend(bad);
         if let (Some(name), Some(record_type), Some(values)) = (name, record_type, values)
-            && self.problems.len() == problems
+            && self.problems.count() == problems
         {
             let ttl = ttl.map(|(seconds, _)| seconds);
             self.add(Set { name, record_type, ttl, values, resource }, item.place, place);

@@ -11,9 +11,6 @@ use crate::outcome::{Asked, Outcome, Reason, Status};
 use crate::record::{RecordType, Ttl, value};
 use crate::registry;
 
-/// The id of no server: what selects it selects nothing, so that the state of a set is told and nothing else happens.
-const NO_RESOURCE: &str = "no-server";
-
 /// One record set on its way.
 pub(super) struct Item {
     key: Key,
@@ -130,13 +127,8 @@ impl Item {
         if steps.is_empty() {
             return Vec::new();
         }
-        let selector = Selector {
-            name: self.key.name(),
-            rr_type: Some(self.key.record_type().number()),
-            data: Vec::new(),
-            resource: Some(NO_RESOURCE.to_owned()),
-        };
-        std::iter::once(registry::change(Ask::Remove(selector), None)).chain(steps.iter().cloned()).collect()
+        let state = registry::nothing(self.key.name(), self.key.record_type());
+        std::iter::once(state).chain(steps.iter().cloned()).collect()
     }
 
     /// The changes, each on the state that it was planned on.

@@ -39,9 +39,9 @@ impl Keeper {
         Self { parts: Arc::clone(&lifecycle.0), in_flight: in_flight.max(1) }
     }
 
-    /// Works until `stop` is over; then begins nothing more, and gives what runs until `within` to come to the end of
-    /// its workflow. What does not is left as it is: the next process goes on with it.
-    pub async fn run(self, stop: impl Future<Output = ()>, within: Duration) {
+    /// Works until `stop` is over; then begins nothing more, and sees what runs to the end of its workflow. Dropped before that, it
+    /// leaves what runs as it is: the next process goes on with it.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
         let room = Arc::new(Semaphore::new(self.in_flight));
         let mut changes = self.parts.inventory.changes();
         let mut agenda = Agenda::default();
@@ -99,13 +99,8 @@ impl Keeper {
         }
         // Those who wait for a place begin nothing any more.
         room.close();
-        let finishing = async {
-            while !workers.is_empty() {
-                drop(workers.one_ended().await);
-            }
-        };
-        if tokio::time::timeout(within, finishing).await.is_err() {
-            tracing::warn!("stopped while workflows were at work; they go on when the service is started again");
+        while !workers.is_empty() {
+            drop(workers.one_ended().await);
         }
     }
 

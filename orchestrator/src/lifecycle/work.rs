@@ -33,7 +33,12 @@ pub(super) async fn work(parts: &Parts, hostname: &HostName, claim: &Claim) -> R
     };
     let mut worker = Worker { parts, claim, stored, is_gone: false };
     let span = tracing::info_span!("workflow", server = %claim.server(), %hostname);
-    worker.run().instrument(span).await?;
+    let mut leaving = parts.leaving.subscribe();
+    tokio::select! {
+        biased;
+        _ = leaving.wait_for(|leaving| *leaving) => return Ok(None),
+        worked = worker.run().instrument(span) => worked?,
+    }
     Ok(worker.is_gone.then_some(worker.stored.server))
 }
 

@@ -27,7 +27,7 @@ impl Workflow {
     }
 
     /// Waits until the server is at rest or gone, and does the work unless another process, or another task of this one,
-    /// does it; `observe` sees each step that has ended or is to be tried again.
+    /// does it; `observe` sees each step as it begins, and as it has ended or is to be tried again.
     ///
     /// # Errors
     ///
@@ -62,6 +62,7 @@ impl Workflow {
                 return Ok(server);
             }
             if working.is_none()
+                && !*parts.leaving.borrow()
                 && let Some(claim) = parts.inventory.claim(server.id).await?
             {
                 let (parts, hostname) = (Arc::clone(&parts), server.hostname.clone());
@@ -98,18 +99,26 @@ pub(crate) struct Shown {
     whole: usize,
     /// Of the one after them, so many tries.
     tries: u32,
+    /// And the beginning of so many.
+    begun: u32,
 }
 
 impl Shown {
     /// So many steps had ended before.
     pub(crate) fn after(seen: usize) -> Self {
-        Self { whole: seen, tries: 0 }
+        Self { whole: seen, tries: 0, begun: 0 }
     }
 
     pub(crate) fn show(&mut self, server: &Server, observe: &mut impl FnMut(&Step)) {
         while let Some(step) = server.steps.get(self.whole) {
             match step.outcome {
-                StepOutcome::Running => break,
+                StepOutcome::Running => {
+                    if self.begun < step.attempts {
+                        observe(step);
+                        self.begun = step.attempts;
+                    }
+                    break;
+                }
                 StepOutcome::Retrying => {
                     if self.tries < step.attempts {
                         observe(step);
@@ -120,7 +129,7 @@ impl Shown {
                 StepOutcome::Done | StepOutcome::Problem | StepOutcome::Failed => {
                     observe(step);
                     self.whole += 1;
-                    self.tries = 0;
+                    (self.tries, self.begun) = (0, 0);
                 }
             }
         }

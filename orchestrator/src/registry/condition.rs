@@ -3,11 +3,11 @@
 use dns_manager_host::{Call, Error};
 use sha2::{Digest as _, Sha256};
 
-use super::{Planned, Registry, Selection, Wanted, removal};
+use super::{Planned, Registry, Selection, Wanted, nothing, removal};
 use crate::dns;
 use crate::outcome::{Outcome, Reason, Status};
 use crate::record::{Record, RecordSet, RecordType};
-use dns_manager_host::contract::Action;
+use dns_manager_host::contract::{Action, Outcome as Named};
 
 /// Names the state of a record set: the same values, times to live and owners have the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,17 +94,20 @@ impl Registry {
             Planned::Refused(refused) => return Ok(refused),
             Planned::Change(asked, change) => (asked, change),
         };
+        // What is changed on condition is one set.
+        let Some(of_type) = asked.record_type else { return Err(ConditionError::Unsupported) };
         let call = Call { dry_run: true, ..dns::usual_call() };
-        let tried = self.dns.apply(vec![(*change).clone()], call).await?.into_iter().next();
-        let wanted = Wanted { name: Some(name.to_owned()), record_type: record_type.parse().ok(), ..Wanted::default() };
+        let named = self.dns.apply(vec![nothing(name.to_owned(), of_type)], call).await?.into_iter().next();
+        let wanted = Wanted { name: Some(name.to_owned()), record_type: Some(of_type), ..Wanted::default() };
         if !is_expected(&SetTag::of(&self.list(wanted).await?.records)) {
             return Err(changed());
         }
-        let Some(tried) = tried else { return Err(ConditionError::Unsupported) };
-        if tried.token.is_none() && Status::from(tried.status).is_done() {
-            return Err(ConditionError::Unsupported);
+        match named {
+            // What cannot be looked at cannot be changed either, and says why.
+            Some(named) if !Status::from(named.status).is_done() => return Ok(asked.expand(&named)),
+            Some(Named { token: Some(token), .. }) => change.expect = Some(token),
+            Some(Named { token: None, .. }) | None => return Err(ConditionError::Unsupported),
         }
-        change.expect = tried.token;
         let outcomes = self.apply(vec![Planned::Change(asked, change)]).await;
         let is_changed = |reason: &Reason| reason.code == "changed";
         if outcomes.iter().any(|outcome| outcome.reason.as_ref().is_some_and(is_changed)) {

@@ -13,11 +13,15 @@ async fn configured_reverse_zones_have_the_ptrs_of_servers() {
         "[orchestrator.dns]\nzones = [\"example.com\", \"0.0.10.in-addr.arpa\", \"8.b.d.0.1.0.0.2.ip6.arpa\"]\nptr = true\n\
          [orchestrator.embedded]\ndns_listen = \"{nameserver}\"\n"
     ));
-    let create = ["server", "create", "web-01.example.com", "--ip", "10.0.0.5", "--ip", "2001:db8::10"];
+    let create =
+        ["server", "create", "web-01.example.com", "--ip", "10.0.0.5", "--ip", "2001:db8::10", "--output", "json"];
 
     let created = installation.run(&create).await.succeeded();
 
-    assert!(created.stderr.contains("A, AAAA, PTR verified, resolvable at"), "{created:?}");
+    let server = created.json();
+    let verified = server["steps"].as_array().and_then(|steps| steps.last()).map(|step| &step["detail"]);
+    let detail = verified.and_then(|detail| detail.as_str()).unwrap_or_default();
+    assert!(detail.starts_with("A, AAAA, PTR verified, resolvable at "), "{server:#}");
     let serving = installation.serve().await;
     for pointer in [POINTER, POINTER6] {
         let answer = dns::ask(nameserver, pointer, "PTR").await;

@@ -60,8 +60,9 @@ async fn how_long_it_took_to_resolve_is_on_the_server() {
         let after = created.json()["dns"]["resolvable_ms"][&nameserver].as_u64();
         assert!(after.is_some_and(|after| (1..40_000).contains(&after)), "{created:?}");
         let detail = format!("A, PTR verified, resolvable at {nameserver} after {} ms", after.unwrap_or_default());
-        assert!(created.stderr.contains(&detail), "{created:?}");
+        assert!(created.stdout.contains(&detail), "{created:?}");
         let shown = run(&["server", "show", "web-01.example.com"]).await.succeeded();
+        assert!(shown.stdout.contains(&detail), "{shown:?}");
         let line = format!("{nameserver} after {} ms", after.unwrap_or_default());
         assert!(shown.stdout.contains(&line), "{shown:?}");
 

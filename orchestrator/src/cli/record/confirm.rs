@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cli::output::Console;
 use crate::cli::{Failure, server};
 use crate::config::Config;
 use crate::dns::Dns;
@@ -15,11 +16,12 @@ pub(super) async fn confirm(
     selection: &Selection,
     dns: &Arc<dyn Dns>,
     config: &Config,
+    console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     if !inventory::may_exist(config) {
         return Ok(());
     }
-    match server::open(config).await? {
+    match server::open(config, console).await? {
         server::Access::Alone(inventory) => {
             let confirmed = server::lifecycle(config, Arc::clone(dns), Arc::clone(&inventory)).confirm(name).await;
             inventory.leave().await;

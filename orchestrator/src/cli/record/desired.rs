@@ -1,14 +1,15 @@
 //! `record plan|apply|export`
 
-use std::io::{self, BufRead as _, Read as _};
+use std::io::{self, BufRead as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use super::Access;
-use super::bar::Bar;
 use super::plan::{self, Colour};
 use crate::cli::output::{Console, Form};
+use crate::cli::progress::Bar;
 use crate::cli::{Exit, Failure, Settings, zone};
 use crate::config::Config;
 use crate::desired::{self, Change, Desired, File, MaxDeletes, Observer, Options, Plan, Planned, Set, Zones};
@@ -86,13 +87,9 @@ impl Wish {
     }
 
     fn read(&self, settings: &Settings<'_>) -> Result<File, Failure> {
-        let (name, octets) = if self.file == "-" {
-            let mut octets = Vec::new();
-            ("standard input", io::stdin().read_to_end(&mut octets).map(|_| octets))
-        } else {
-            (self.file.as_str(), std::fs::read(settings.environment.directory.join(&self.file)))
-        };
-        let octets = octets
+        let name = if self.file == "-" { "standard input" } else { &self.file };
+        let octets = settings
+            .read(Path::new(&self.file))
             .map_err(|error| Failure::Usage(anyhow::anyhow!("{name}: it cannot be read: {error}; correct the path")))?;
         File::parse(name, &octets).map_err(|error| Failure::Usage(error.into()))
     }
@@ -112,7 +109,7 @@ async fn plan(wish: &Wish, settings: &Settings<'_>, console: &mut Console<'_>) -
     if let Way::Here { dns, config, .. } = &way {
         zone::look(config, &**dns, console).await;
     }
-    let made = way.plan(&file, wish.options(), settings).await?;
+    let made = way.plan(&file, wish.options(), console).await?;
     let colour = colour(settings);
     console.result(made.plan(), |plan| plan::text(plan, made.zones(), colour))?;
     let mut is_possible = true;
@@ -133,7 +130,7 @@ async fn apply(wish: &Wish, yes: bool, settings: &Settings<'_>, console: &mut Co
     if let Way::Here { dns, config, .. } = &way {
         zone::require(config, &**dns, console).await?;
     }
-    let made = way.plan(&file, wish.options(), settings).await?;
+    let made = way.plan(&file, wish.options(), console).await?;
     let colour = colour(settings);
     if console.form == Form::Table {
         console.result(made.plan(), |plan| plan::text(plan, made.zones(), colour))?;
@@ -147,14 +144,15 @@ async fn apply(wish: &Wish, yes: bool, settings: &Settings<'_>, console: &mut Co
     let writes = made.plan().changes.iter().any(|change| change.action.is_written());
     if asks && writes && console.form == Form::Json {
         let text = plan::text(made.plan(), made.zones(), Colour::Never);
-        text.lines().for_each(|line| console.progress(line));
+        text.lines().for_each(|line| console.more(line));
     }
     if asks && writes && !agreed(console) {
         console.error("nothing is applied");
         return Ok(Exit::Failed);
     }
     let zones = made.zones().clone();
-    let mut watching = Watching { console, zones, bar: way.bar("applying", &file, settings), asks };
+    let bar = way.bar("applying", &file, console);
+    let mut watching = Watching { console, zones, bar, asks };
     let outcomes = made.apply(&file, wish.options(), &mut watching).await?;
     let Watching { console, bar, .. } = watching;
     drop(bar);
@@ -162,7 +160,9 @@ async fn apply(wish: &Wish, yes: bool, settings: &Settings<'_>, console: &mut Co
 }
 
 async fn export(settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let sets: Vec<Set> = match Way::open(settings, console).await? {
+    let way = Way::open(settings, console).await?;
+    console.waiting("listing");
+    let sets: Vec<Set> = match way {
         Way::Here { desired, .. } => desired.export().await?,
         Way::There { remote, .. } => remote.export().await?,
     };
@@ -252,7 +252,7 @@ impl Observer for Watching<'_, '_> {
         bar.suspend(|| {
             console.warning("changed after it was planned, and planned again:");
             for line in plan::changes(changes, zones, Colour::Never).lines() {
-                console.progress(line);
+                console.more(line);
             }
             !*asks || agreed(console)
         })
@@ -291,16 +291,16 @@ impl Way {
         })
     }
 
-    fn bar(&self, label: &'static str, file: &File, settings: &Settings<'_>) -> Bar {
-        let is_read = settings.shows_progress();
+    fn bar(&self, label: &'static str, file: &File, console: &mut Console<'_>) -> Bar {
+        console.waited();
         match self {
-            Self::Here { .. } => Bar::new(label, file.sets.len(), is_read),
-            Self::There { .. } => Bar::waiting(label, file.sets.len(), is_read),
+            Self::Here { .. } => Bar::new(label, file.sets.len(), console.progress),
+            Self::There { .. } => Bar::waiting(label, file.sets.len(), console.progress),
         }
     }
 
-    async fn plan(&self, file: &File, options: Options, settings: &Settings<'_>) -> Result<Made<'_>, Failure> {
-        let bar = self.bar("planning", file, settings);
+    async fn plan(&self, file: &File, options: Options, console: &mut Console<'_>) -> Result<Made<'_>, Failure> {
+        let bar = self.bar("planning", file, console);
         Ok(match self {
             Self::Here { desired, .. } => {
                 let planned = desired.plan(&file.sets, options, &mut Planning(bar)).await?;
@@ -354,7 +354,7 @@ mod tests {
         let terminal = Terminal { stdout, ..Terminal::default() };
         let environment = Environment { variables, terminal, ..Environment::default() };
         let (file, server, token_file, ca) = (None, None, None, None);
-        colour(&Settings { file, server, token_file, ca, is_quiet: false, is_plain, environment: &environment })
+        colour(&Settings { file, server, token_file, ca, is_plain, environment: &environment })
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Many servers at once, some at a time, with one outcome for each.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -8,7 +7,9 @@ use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use super::super::output::{Console, Rows};
+use super::super::progress::Servers;
 use super::super::{Exit, Failure, Settings};
+use super::warnings;
 use crate::desired::{self, NewServer};
 use crate::server::{Server, State};
 
@@ -24,6 +25,9 @@ struct Outcome {
     state: Option<State>,
     /// What is wrong; null: nothing.
     problem: Option<String>,
+    /// What was done and deserves a look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 pub(super) fn parallel(text: &str) -> Result<usize, String> {
@@ -33,14 +37,8 @@ pub(super) fn parallel(text: &str) -> Result<usize, String> {
 
 /// The servers of a file, or of standard input.
 pub(super) fn read(file: &Path, settings: &Settings<'_>) -> Result<Vec<NewServer>, Failure> {
-    let octets = if file == Path::new("-") {
-        let mut octets = Vec::new();
-        std::io::stdin().read_to_end(&mut octets).map(|_| octets)
-    } else {
-        std::fs::read(settings.environment.directory.join(file))
-    };
     let usage = |error: anyhow::Error| Failure::Usage(error);
-    let octets = octets.with_context(|| format!("{} cannot be read", file.display())).map_err(usage)?;
+    let octets = settings.read(file).with_context(|| format!("{} cannot be read", file.display())).map_err(usage)?;
     desired::servers(&file.display().to_string(), &octets).map_err(|error| usage(error.into()))
 }
 
@@ -48,32 +46,35 @@ pub(super) fn read(file: &Path, settings: &Settings<'_>) -> Result<Vec<NewServer
 pub(super) async fn run<T, F: Future<Output = (String, anyhow::Result<Server>)>>(
     items: Vec<T>,
     parallel: usize,
+    shown: &Servers,
     one: impl Fn(T) -> F,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
-    let of = items.len();
     let mut ended = stream::iter(items.into_iter().map(one)).buffer_unordered(parallel);
     let mut outcomes: Vec<Outcome> = Vec::new();
     while let Some((hostname, server)) = ended.next().await {
-        let outcome = match server {
-            Ok(server) => {
-                Outcome { hostname: server.hostname.to_string(), state: Some(server.state), problem: server.problem }
-            }
-            Err(error) => Outcome { hostname, state: None, problem: Some(crate::error_chain(error.as_ref())) },
-        };
-        let state = outcome.state.map_or_else(|| "failed".to_owned(), |state| state.to_string());
-        console.progress(&format!(
-            "{:>width$}/{of} {} {state}",
-            outcomes.len() + 1,
-            outcome.hostname,
-            width = of.to_string().len()
-        ));
-        outcomes.push(outcome);
+        shown.ended(&hostname, matches!(&server, Ok(server) if server.problem.is_none()));
+        outcomes.push(match server {
+            Ok(server) => Outcome {
+                warnings: warnings(&server).map(str::to_owned).collect(),
+                hostname: server.hostname.to_string(),
+                state: Some(server.state),
+                problem: server.problem,
+            },
+            Err(error) => Outcome {
+                hostname,
+                state: None,
+                problem: Some(crate::error_chain(error.as_ref())),
+                warnings: Vec::new(),
+            },
+        });
     }
+    shown.clear();
     outcomes.sort_by(|one, other| one.hostname.cmp(&other.hostname));
     console.result(outcomes.as_slice(), table)?;
     let mut is_done = true;
-    for Outcome { hostname, problem, .. } in &outcomes {
+    for Outcome { hostname, problem, warnings, .. } in &outcomes {
+        warnings.iter().for_each(|warning| console.warning(&format!("{hostname}: {warning}")));
         if let Some(problem) = problem {
             is_done = false;
             console.error(&format!("{hostname}: {problem}"));
@@ -84,7 +85,7 @@ pub(super) async fn run<T, F: Future<Output = (String, anyhow::Result<Server>)>>
 
 fn table(outcomes: &[Outcome]) -> String {
     let mut rows = Rows::new(&["HOSTNAME", "STATE", "PROBLEM"]);
-    for Outcome { hostname, state, problem } in outcomes {
+    for Outcome { hostname, state, problem, .. } in outcomes {
         let state = state.map_or_else(|| "-".to_owned(), |state| state.to_string());
         rows.add(&[hostname, &state, problem.as_deref().unwrap_or("-")]);
     }

@@ -165,6 +165,29 @@ fn what_does_not_fit_in_tls_says_which_file_and_why() {
 }
 
 #[test]
+fn whoever_stops_the_service_waits_longer_than_it_takes() {
+    let load = |text: &str| Given::file(&format!("[orchestrator.limits]\nstop_timeout = \"{text}\"\n")).load();
+    assert_eq!(load("90s").unwrap().limits.stop_timeout, Duration::from_secs(90));
+    for wrong in ["0s", "61m"] {
+        assert_eq!(
+            load(wrong).unwrap_err().to_string(),
+            format!(
+                "config.toml:2: orchestrator.limits.stop_timeout: \"{wrong}\" is out of range, which is 1ms to 1h: write \
+                 \"10s\", say"
+            )
+        );
+    }
+    let taken = Given::file("").load().unwrap().limits.stop_timeout;
+    for (text, key) in [
+        (include_str!("../../../../packaging/dns-manager.service"), "TimeoutStopSec="),
+        (include_str!("../../../../packaging/compose.yaml"), "stop_grace_period: "),
+    ] {
+        let given = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
+        assert_eq!(humantime::parse_duration(given).unwrap(), taken + Duration::from_secs(10), "{key}");
+    }
+}
+
+#[test]
 fn tls_without_https_is_an_error_and_a_password_in_clear_a_warning() {
     let error = with_dns("coredns_url = \"http://etcd-1:2379\"\ntls.ca = \"ca.pem\"").error();
     assert_eq!(

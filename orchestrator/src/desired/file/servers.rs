@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::tree::{self, Kind, Node};
-use super::{FileError, Place, Problem, text};
+use super::problems::{self, List, Problems};
+use super::tree::{Kind, Node};
+use super::{FileError, Place};
 
 const KEYS: [&str; 2] = ["hostname", "addresses"];
 const FORM: &str = "a server, such as {hostname: web-01.example.com, addresses: [192.168.1.10]}";
+const LIST: List =
+    List { nothing: "a list of servers", belongs: "a list belongs here: begin each server with \"- hostname:\"" };
 
 /// A server of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,51 +27,26 @@ pub struct NewServer {
 ///
 /// All that is wrong with it.
 pub fn servers(name: &str, octets: &[u8]) -> Result<Vec<NewServer>, FileError> {
-    let mut reading = Reading::default();
-    match text(octets).and_then(tree::read) {
-        Ok((root, problem)) => {
-            reading.root(&root);
-            reading.problems.extend(problem);
-        }
-        Err(problem) => reading.problems.push(problem),
-    }
-    if reading.problems.is_empty() {
-        return Ok(reading.servers);
-    }
-    reading.problems.sort_by_key(|problem| problem.place);
-    Err(FileError { file: name.to_owned(), problems: reading.problems })
+    let (items, problems) = problems::items(octets, &LIST);
+    let mut reading = Reading { problems, ..Reading::default() };
+    items.iter().for_each(|item| reading.item(item));
+    reading.problems.finish(name, reading.servers, Vec::new())
 }
 
 #[derive(Default)]
 struct Reading {
     servers: Vec<NewServer>,
     places: BTreeMap<String, Place>,
-    problems: Vec<Problem>,
+    problems: Problems,
 }
 
 impl Reading {
     fn wrong(&mut self, place: Place, message: impl Into<String>) {
-        self.problems.push(Problem::new(place, message));
-    }
-
-    fn root(&mut self, root: &Node) {
-        match &root.kind {
-            Kind::List(items) => items.iter().for_each(|item| self.item(item)),
-            Kind::Nothing => self.wrong(root.place, "there is nothing here: write a list of servers"),
-            Kind::Text { .. } | Kind::Map(_) => {
-                let what = root.what();
-                self.wrong(
-                    root.place,
-                    format!("this is {what}, and a list belongs here: begin each server with \"- hostname:\""),
-                );
-            }
-        }
+        self.problems.add(place, message);
     }
 
     fn item(&mut self, item: &Node) {
-        let Kind::Map(fields) = &item.kind else {
-            return self.wrong(item.place, format!("this is {}: write {FORM}", item.what()));
-        };
+        let Some(fields) = self.problems.fields(item, FORM) else { return };
         let (mut hostname, mut addresses) = (None, Some(Vec::new()));
         let mut given = Vec::new();
         for (key, content) in fields {
@@ -126,7 +104,7 @@ impl Reading {
             return None;
         };
         let mut addresses = Vec::new();
-        let problems = self.problems.len();
+        let problems = self.problems.count();
         for item in items {
             match &item.kind {
                 Kind::Text { text, .. } => match text.parse() {
@@ -136,7 +114,7 @@ impl Reading {
                 _ => self.wrong(item.place, format!("this is {}, and an address is a text", item.what())),
             }
         }
-        (self.problems.len() == problems).then_some(addresses)
+        (self.problems.count() == problems).then_some(addresses)
     }
 }
 

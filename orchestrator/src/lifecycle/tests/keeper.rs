@@ -15,7 +15,7 @@ impl Keeping {
     fn start(world: &World) -> Self {
         let (stop, stopped) = oneshot::channel();
         let keeper = Keeper::new(&world.lifecycle, 4);
-        Self { stop, keeping: tokio::spawn(keeper.run(async { drop(stopped.await) }, Duration::from_secs(5))) }
+        Self { stop, keeping: tokio::spawn(keeper.run(async { drop(stopped.await) })) }
     }
 
     async fn stop(self) {
