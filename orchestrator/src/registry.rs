@@ -279,7 +279,7 @@ pub(crate) fn broken(asked: &Asked, error: &Error) -> Vec<Outcome> {
 }
 
 /// Whether a call that ended with this error cannot have written anything.
-fn surely_not_written(error: &Error) -> bool {
+pub(crate) fn surely_not_written(error: &Error) -> bool {
     match error {
         Error::Load(_) | Error::Config(_) | Error::Refused(_) | Error::Busy { .. } | Error::Unsupported(_) => true,
         Error::NotDone(_)

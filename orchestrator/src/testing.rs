@@ -38,7 +38,10 @@ struct FakeState {
     unavailable: bool,
     /// Every call panics.
     broken: bool,
-    delay: Duration,
+    /// No verification comes about.
+    unverifiable: bool,
+    /// Changes are made, and their call breaks off.
+    breaks_off: bool,
     verdict: Option<Verdict>,
     checks: Vec<Check>,
 }
@@ -79,6 +82,16 @@ impl FakeDns {
         self.lock().unavailable = unavailable;
     }
 
+    /// From now on no verification comes about, or each.
+    pub(crate) fn set_unverifiable(&self, unverifiable: bool) {
+        self.lock().unverifiable = unverifiable;
+    }
+
+    /// From now on changes are made, but their call breaks off, or no longer.
+    pub(crate) fn set_breaking_off(&self, breaks_off: bool) {
+        self.lock().breaks_off = breaks_off;
+    }
+
     /// From now on every call panics, or none.
     pub(crate) fn set_broken(&self, broken: bool) {
         self.lock().broken = broken;
@@ -97,11 +110,6 @@ impl FakeDns {
             let _ = stalled.wait_for(|stalled| !stalled).await;
             answer
         })
-    }
-
-    /// How long each change takes from now on.
-    pub(crate) fn set_delay(&self, delay: Duration) {
-        self.lock().delay = delay;
     }
 
     /// The calls so far.
@@ -218,13 +226,8 @@ impl Dns for FakeDns {
         if let Some(before) = before {
             state.entries = before;
         }
-        let (delay, answer) = (state.delay, self.answer(answer));
-        Box::pin(async move {
-            if !delay.is_zero() {
-                tokio::time::sleep(delay).await;
-            }
-            answer.await
-        })
+        let answer = if state.breaks_off { Err(Error::OutOfCpu { limit: Duration::from_secs(5) }) } else { answer };
+        self.answer(answer)
     }
 
     fn list(&self, filter: Filter, _: Call) -> BoxFuture<'_, Result<Page, Error>> {
@@ -242,13 +245,16 @@ impl Dns for FakeDns {
         &self,
         expectations: Vec<Expectation>,
         _: Duration,
-        _: Call,
+        call: Call,
     ) -> BoxFuture<'_, Result<Vec<Verification>, Error>> {
         let mut state = self.lock();
         let verdict = state.verdict.unwrap_or(Verdict::Verified);
-        let answer = state.ask(format!("verify {}", expectations.len())).map(|()| {
+        let mut answer = state.ask(format!("verify {}", expectations.len())).map(|()| {
             expectations.into_iter().map(|expectation| verification(expectation, verdict)).collect::<Vec<_>>()
         });
+        if state.unverifiable {
+            answer = Err(Error::OutOfTime { budget: call.budget });
+        }
         self.answer(answer)
     }
 

@@ -52,6 +52,16 @@ pub(super) fn is_known(headers: &HeaderMap, revision: u64) -> bool {
     tags.any(|text| text == "*" || unquoted(text.strip_prefix("W/").unwrap_or(text)) == Some(revision))
 }
 
+/// Refuses a condition where there is nothing that it could be about.
+pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Failure> {
+    if headers.contains_key(IF_MATCH) {
+        let why =
+            "If-Match: a tag is of one record set: send it with DELETE /api/v1/dns/records/NAME/TYPE, or leave it out";
+        return Err(Failure::invalid(why));
+    }
+    Ok(())
+}
+
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Failure> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();

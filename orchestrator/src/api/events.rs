@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
@@ -12,12 +13,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Service;
+use super::caller::Caller;
 use super::error::{Errors, Failure};
 use super::request::{self, Parameters, RawQuery};
+use super::scope;
 use super::servers::Hostname;
 use crate::inventory::{Changed, Changes, Stored};
 use crate::lifecycle::{self, Lifecycle};
-use crate::name::HostName;
+use crate::name::{HostName, Name};
 use crate::server::Server;
 
 /// How often all that is followed is read where no notice of a change comes.
@@ -32,7 +35,12 @@ type Events =
 /// Of one server. `?until=rest`: only until no step is due.
 #[utoipa::path(get, path = "/api/v1/servers/{hostname}/events", tag = "servers", params(("hostname" = String, Path), ("until" = Option<String>, Query, description = "`rest`: ends when no step is due")),
     responses((status = 200, description = "server-sent events `server` and `deleted`", content_type = "text/event-stream", body = String), Errors))]
-pub(super) async fn of_one(State(service): State<Service>, path: Hostname, query: RawQuery) -> Result<Events, Failure> {
+pub(super) async fn of_one(
+    State(service): State<Service>,
+    caller: Option<Extension<Caller>>,
+    path: Hostname,
+    query: RawQuery,
+) -> Result<Events, Failure> {
     let hostname = request::path(path)?;
     let until = Parameters::new(query, &["until"])?.one("until")?;
     let until_rest = match until.as_deref() {
@@ -43,7 +51,9 @@ pub(super) async fn of_one(State(service): State<Service>, path: Hostname, query
         }
     };
     let server = service.lifecycle.find(&hostname).await?.server;
-    Ok(events(Follower::new(&service, Some((server.id, server.hostname)), until_rest)))
+    let follower = Follower::new(&service, Some((server.id, server.hostname)), until_rest);
+    let zones = caller.map_or_else(Vec::new, |Extension(caller)| caller.zones);
+    Ok(events(Follower { zones, ..follower }))
 }
 
 /// Of all servers.
@@ -71,6 +81,8 @@ struct Follower {
     /// This server, by its present name; none: all.
     one: Option<(Uuid, HostName)>,
     until_rest: bool,
+    /// Who is limited to these does not see a server that is renamed to a name outside of them; none: no limit.
+    zones: Vec<Name>,
     /// What was told: each server's revision and name.
     told: BTreeMap<Uuid, (u64, HostName)>,
     due: VecDeque<Event>,
@@ -87,6 +99,7 @@ impl Follower {
             stopping: service.stopping.clone(),
             one,
             until_rest,
+            zones: Vec::new(),
             told: BTreeMap::new(),
             due: VecDeque::new(),
             unread: Changed::Anything,
@@ -153,7 +166,8 @@ impl Follower {
 
     /// The server of this id, which had this name.
     async fn find(&self, id: Uuid, hostname: &HostName) -> Result<Option<Stored>, lifecycle::Error> {
-        let is_it = |stored: &Stored| stored.server.id == id;
+        let is_seen = |hostname: &HostName| self.zones.is_empty() || scope::is_within(hostname.as_str(), &self.zones);
+        let is_it = |stored: &Stored| stored.server.id == id && is_seen(&stored.server.hostname);
         match self.found(hostname).await?.filter(is_it) {
             Some(stored) => Ok(Some(stored)),
             None => Ok(self.lifecycle.list().await?.into_iter().find(is_it)),

@@ -77,17 +77,19 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How many requests may be at work. Those who wait for a workflow, or listen to events, do no work, and have slots of their
-/// own.
+/// How many requests may be at work. Those who wait for a workflow do no work, and have slots of their own; so have those who
+/// listen to events, who may do that for days.
 #[derive(Debug)]
 pub(super) struct Slots {
     working: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    listening: Arc<Semaphore>,
 }
 
 impl Slots {
     pub(super) fn new(most: usize) -> Self {
-        Self { working: Arc::new(Semaphore::new(most)), waiting: Arc::new(Semaphore::new(most)) }
+        let slots = || Arc::new(Semaphore::new(most));
+        Self { working: slots(), waiting: slots(), listening: slots() }
     }
 }
 
@@ -97,8 +99,13 @@ pub(super) async fn at_once(State(guard): State<Arc<Guard>>, request: Request, n
     if demand.role.is_none() {
         return next.run(request).await;
     }
-    let waits = demand.may_wait || demand.is_stream || wait(request.uri()).is_some();
-    let slots = if waits { &guard.slots.waiting } else { &guard.slots.working };
+    let slots = if demand.is_stream {
+        &guard.slots.listening
+    } else if demand.may_wait || wait(request.uri()).is_some() {
+        &guard.slots.waiting
+    } else {
+        &guard.slots.working
+    };
     match Arc::clone(slots).try_acquire_owned() {
         // Until nobody listens any more.
         Ok(slot) if demand.is_stream => next.run(request).await.map(|body| Body::new(Keeping::new(body, slot))),

@@ -162,9 +162,11 @@ pub(super) async fn unregister(
 pub(super) async fn unregister_all(
     State(service): State<Service>,
     path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
     query: RawQuery,
 ) -> Outcomes {
     let name = request::path(path)?;
+    condition::refuse(&headers)?;
     Parameters::new(query, &[])?;
     outcomes(service.registry.unregister(&Selection { name, record_type: None, values: Vec::new() }).await)
 }

@@ -70,7 +70,7 @@ fn limited(caller: &Caller, why: &str) -> Failure {
     )
 }
 
-fn is_within(name: &str, zones: &[Name]) -> bool {
+pub(super) fn is_within(name: &str, zones: &[Name]) -> bool {
     zones.iter().any(|zone| zone.holds(name))
 }
 

@@ -42,7 +42,10 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
             // Without a service, nobody else goes on with them.
             let register = |hostname: String| {
                 let lifecycle = &lifecycle;
-                async move { Ok(lifecycle.resume(&hostname).await?.run(|_| {}).await?) }
+                async move {
+                    let server = async { Ok(lifecycle.resume(&hostname).await?.run(|_| {}).await?) }.await;
+                    (hostname, server)
+                }
             };
             ended(&report, register, console).await
         }
@@ -51,12 +54,15 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
 
 async fn through(remote: &Remote, options: Options, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let report = remote.reconcile(options).await?;
-    let registered = |hostname: String| async move { Ok(remote.settled(&hostname).await?) };
+    let registered = |hostname: String| async move {
+        let server = remote.settled(&hostname).await.map_err(Into::into);
+        (hostname, server)
+    };
     ended(&report, registered, console).await
 }
 
 /// Tells what a pass found, and what becomes of the servers that are registered again.
-async fn ended<F: Future<Output = anyhow::Result<Server>>>(
+async fn ended<F: Future<Output = (String, anyhow::Result<Server>)>>(
     report: &Report,
     registered: impl Fn(String) -> F,
     console: &mut Console<'_>,
@@ -66,9 +72,10 @@ async fn ended<F: Future<Output = anyhow::Result<Server>>>(
     let shown = Servers::new("registering", waited_for.len(), console.progress);
     let mut servers = stream::iter(waited_for.into_iter().map(registered)).buffer_unordered(IN_FLIGHT);
     let mut problems = Vec::new();
-    while let Some(server) = servers.next().await {
-        let Server { hostname, problem, .. } = server?;
-        shown.ended(hostname.as_str(), problem.is_none());
+    while let Some((hostname, server)) = servers.next().await {
+        // What became of one says nothing of the others.
+        let problem = server.map_or_else(|error| Some(format!("{error:#}")), |server| server.problem);
+        shown.ended(&hostname, problem.is_none());
         problems.extend(problem.map(|problem| format!("{hostname}: {problem}")));
     }
     shown.clear();

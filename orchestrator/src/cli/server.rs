@@ -260,7 +260,16 @@ async fn alone(
 
 /// Takes the inventory, or finds the service that holds it; another command that holds it is waited for.
 pub(super) async fn open(config: &Config, console: &mut Console<'_>) -> Result<Access, Failure> {
-    let deadline = Instant::now() + HELD_FOR;
+    open_within(config, HELD_FOR, console).await
+}
+
+/// The same, for who cannot wait so long for another command that holds the inventory.
+pub(super) async fn open_within(
+    config: &Config,
+    patience: Duration,
+    console: &mut Console<'_>,
+) -> Result<Access, Failure> {
+    let deadline = Instant::now() + patience;
     loop {
         let held = match inventory::open(config).await {
             Ok(inventory) => return Ok(Access::Alone(inventory)),
@@ -272,13 +281,13 @@ pub(super) async fn open(config: &Config, console: &mut Console<'_>) -> Result<A
         {
             return Ok(Access::Through(remote));
         }
-        console.waiting("waiting for another command, which holds the inventory");
         if Instant::now() >= deadline {
             return Err(anyhow::anyhow!(
                 "{held}, which neither ends nor answers: wait for it or end it, then try again"
             )
             .into());
         }
+        console.waiting("waiting for another command, which holds the inventory");
         tokio::time::sleep(PAUSE).await;
     }
 }

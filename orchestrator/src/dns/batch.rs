@@ -14,6 +14,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Dns;
+use crate::registry;
+
+/// Who has less time left than this has a call of his own: with it, the others would have no more.
+const SHARED_FROM: Duration = Duration::from_secs(2);
 
 /// The changes of several callers in one call.
 pub struct Batching(Arc<Shared>);
@@ -43,10 +47,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// The call, with the time that is left for it.
-    fn call(&self) -> Call {
-        let budget = self.until.saturating_duration_since(Instant::now());
-        Call { budget, ..self.call.clone() }
+    /// How much of the call's budget is left.
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 }
 
@@ -92,20 +95,21 @@ impl Shared {
 
     async fn send(&self, batch: Vec<Waiting>) {
         // What the most impatient one has left.
-        let budget = batch.iter().map(|waiting| waiting.call().budget).min().unwrap_or_default();
+        let budget = batch.iter().map(Waiting::left).min().unwrap_or_default();
         let request_id = batch.first().map(|waiting| waiting.call.request_id.clone()).unwrap_or_default();
         let changes = batch.iter().flat_map(|waiting| waiting.changes.clone()).collect();
         let answered = self.dns.apply(changes, Call { budget, request_id, ..Call::default() }).await;
         let mut outcomes = match answered {
             Ok(outcomes) => outcomes.into_iter(),
             Err(error) => {
-                // An error cannot be copied: all but one make a call of their own, and are told by that.
+                let (is_unwritten, why) = (registry::surely_not_written(&error), super::why(&error));
                 let mut error = Some(error);
                 for waiting in batch {
-                    let call = waiting.call();
                     let answer = match error.take() {
                         Some(error) => Err(error),
-                        None => self.dns.apply(waiting.changes, call).await,
+                        // An error cannot be copied. Nothing was done: a call of his own tells each the same, or succeeds.
+                        None if is_unwritten => self.alone(&waiting).await,
+                        None => Err(Error::Internal(format!("the call that it was a part of broke off: {why}"))),
                     };
                     let _ = waiting.answer.send(answer);
                 }
@@ -118,22 +122,36 @@ impl Shared {
             let _ = waiting.answer.send(Ok(own));
         }
     }
+
+    async fn alone(&self, waiting: &Waiting) -> Result<Vec<Outcome>, Error> {
+        let budget = waiting.left();
+        if budget.is_zero() {
+            return Err(Error::Busy { budget: waiting.call.budget });
+        }
+        self.dns.apply(waiting.changes.clone(), Call { budget, ..waiting.call.clone() }).await
+    }
 }
 
 /// Takes callers off the queue, in their order, as long as all fit into one call and no name occurs twice: what one caller
 /// does to a name would be in the way of the other.
 fn next(waiting: &mut Vec<Waiting>, max_items: usize) -> Vec<Waiting> {
+    // Who has gone may have lost the right to what he asked for.
+    waiting.retain(|caller| !caller.answer.is_closed());
     let mut names: BTreeSet<String> = BTreeSet::new();
     let (mut count, mut taken) = (0, 0);
     for caller in waiting.iter() {
         let own: BTreeSet<String> = caller.changes.iter().map(name).collect();
         let fits = count + caller.changes.len() <= max_items && names.is_disjoint(&own);
-        if taken > 0 && !fits {
+        let is_hasty = caller.left() < SHARED_FROM;
+        if taken > 0 && (!fits || is_hasty) {
             break;
         }
         count += caller.changes.len();
         names.extend(own);
         taken += 1;
+        if is_hasty {
+            break;
+        }
     }
     waiting.drain(..taken).collect()
 }
@@ -269,7 +287,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_longer_than_his_budget_is_told_and_nothing_is_done() {
         let fake = Arc::new(FakeDns::default());
-        fake.set_delay(Duration::from_secs(20));
+        fake.set_stalled(true);
         let dns = Batching::new(fake.clone());
         let one = |name: &str, budget| {
             let call = Call { budget: Duration::from_secs(budget), ..Call::default() };
@@ -279,12 +297,70 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             tokio::join!(one("b.example.com", 5), one("c.example.com", 60))
         };
+        let end = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            fake.set_stalled(false);
+        };
 
-        let (first, (hasty, patient)) = tokio::join!(one("a.example.com", 30), behind);
+        let (first, (hasty, patient), ()) = tokio::join!(one("a.example.com", 30), behind, end);
 
         assert!(first.is_ok() && patient.is_ok(), "{first:?} {patient:?}");
         assert!(matches!(hasty, Err(Error::Busy { .. })), "{hasty:?}");
         assert_eq!(fake.stored(), ["a.example.com 192.0.2.1 -", "c.example.com 192.0.2.1 -"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_little_time_left_takes_none_from_the_others() {
+        let fake = Arc::new(FakeDns::default());
+        let dns = Batching::new(fake.clone());
+        let one = |name: &str, budget| {
+            let call = Call { budget: Duration::from_secs(budget), ..Call::default() };
+            dns.apply(vec![add(name, 1)], call)
+        };
+
+        let (first, hasty, last) =
+            tokio::join!(one("a.example.com", 30), one("b.example.com", 1), one("c.example.com", 30));
+
+        assert!(first.is_ok() && hasty.is_ok() && last.is_ok());
+        assert_eq!(fake.asked().len(), 3, "the hasty one has a call of his own: {:?}", fake.asked());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_somebody_who_has_gone_is_not_begun() {
+        let fake = Arc::new(FakeDns::default());
+        fake.set_stalled(true);
+        let dns = Arc::new(Batching::new(fake.clone()));
+        let one = |name: &'static str| {
+            let dns = Arc::clone(&dns);
+            tokio::spawn(async move { dns.apply(vec![add(name, 1)], Call::default()).await })
+        };
+        let first = one("a.example.com");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let gone = one("b.example.com");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        gone.abort();
+        let last = one("c.example.com");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+
+        fake.set_stalled(false);
+
+        assert!(first.await.unwrap().is_ok() && last.await.unwrap().is_ok());
+        assert_eq!(fake.stored(), ["a.example.com 192.0.2.1 -", "c.example.com 192.0.2.1 -"]);
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_done_is_not_done_again() {
+        let fake = Arc::new(FakeDns::default());
+        fake.set_breaking_off(true);
+        let dns = Batching::new(fake.clone());
+        let one = |name: &str| dns.apply(vec![add(name, 1)], Call::default());
+
+        let (first, second) = tokio::join!(one("a.example.com"), one("b.example.com"));
+
+        assert!(matches!(first, Err(Error::OutOfCpu { .. })), "{first:?}");
+        let Err(Error::Internal(why)) = second else { panic!("{second:?}") };
+        assert!(why.contains("broke off: the plugin used more processor time"), "{why}");
+        assert_eq!(fake.asked(), ["apply 2"]);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use redb::{DatabaseError, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 
-use super::{Changes, Claim, Claims, Error, Inventory, Notices, Renamed, Stored, Written};
+use super::{Changed, Changes, Claim, Claims, Error, Inventory, Notices, Renamed, Stored, Written};
 use crate::database::{self, Reopening, Wrote};
 use crate::name::HostName;
 use crate::server::Server;
@@ -98,11 +98,13 @@ impl Database {
     ) -> BoxFuture<'static, Result<T, Error>> {
         let (file, notices) = (Arc::clone(&self.file), self.notices.clone());
         blocking("written", move || {
-            let (result, written) = file.writing(|transaction| {
+            let done = file.writing(|transaction| {
                 let (result, written) = work(transaction)?;
                 let wrote = if written.is_empty() { Wrote::Nothing } else { Wrote::Something };
                 Ok::<_, Source>(((result, written), wrote))
-            })?;
+            });
+            // When the disk fails, it may be written all the same.
+            let (result, written) = done.inspect_err(|_| notices.tell(Changed::Anything))?;
             if !written.is_empty() {
                 notices.tell(written);
             }
@@ -272,7 +274,6 @@ mod tests {
 
     use super::*;
     use crate::database::disk::Disk;
-    use crate::inventory::Changed;
     use crate::server::State;
 
     fn server(hostname: &str) -> Server {

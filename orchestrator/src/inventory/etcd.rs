@@ -48,6 +48,8 @@ use session::Session;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Less than those wait who ask whether it can be read.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
+/// A lease that is not given back runs out by itself.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// Keys in one answer; servers are some kilobytes each, and an answer 4 MiB at most.
 const PAGE: i64 = 200;
 /// How often giving a claim back is tried.
@@ -407,14 +409,20 @@ impl Inventory for Etcd {
     }
 
     fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, Error>> {
-        self.writing(async move { Arc::clone(&self.0).claim(server).await })
+        // By itself: who is no longer waited for still learns what came of it, and gives it back.
+        let claiming = tokio::spawn(Arc::clone(&self.0).claim(server));
+        self.writing(async move { claiming.await? })
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            if let Some(lease) = self.0.session.lease()
-                && let Err(error) = within(self.0.client.lease_client().revoke(lease.id())).await
-            {
+            let Some(lease) = self.0.session.lease() else { return };
+            // Twice does no harm, so that it is sent again whatever became of it, as what only reads is.
+            let revoke = || {
+                let (mut client, id) = (self.0.client.lease_client(), lease.id());
+                async move { client.revoke(id).await }
+            };
+            if let Err(error) = calls::bounded(LEAVE_WITHIN, calls::read(revoke)).await {
                 tracing::debug!(%error, "the lease was not given back; it runs out by itself");
             }
         })

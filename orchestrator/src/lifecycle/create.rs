@@ -151,6 +151,8 @@ pub(super) async fn verify(parts: &Parts, server: &mut Server, acknowledged: &Ac
     let verifications = match ask(parts, server, acknowledged, parts.policy.verify_timeout).await {
         Ok(verifications) => verifications,
         Err(error) => {
+            // So that it is tried again.
+            server.dns.verified = Some(false);
             let problem = format!("it was not verified: {}", dns::why(&error));
             return Ended::problem(server, State::Ready, problem);
         }

@@ -53,7 +53,12 @@ impl Keeper {
                 unread = Changed::Anything;
             }
             let is_whole = unread == Changed::Anything;
-            match self.read(&unread, &mut agenda).await {
+            let read = tokio::select! {
+                biased;
+                () = &mut stop => break 'service,
+                read = self.read(&unread, &mut agenda) => read,
+            };
+            match read {
                 Ok(()) => {
                     unread = Changed::default();
                     self.parts.metrics.servers(agenda.states());

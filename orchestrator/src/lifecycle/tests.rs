@@ -147,6 +147,22 @@ async fn a_failed_verification_is_recorded_and_the_workflow_goes_on() {
 }
 
 #[tokio::test]
+async fn a_verification_that_did_not_come_about_is_to_be_made_again() {
+    let world = World::new(FakeDns::default());
+    world.dns.set_unverifiable(true);
+
+    let server = world.create().await;
+
+    assert_eq!((server.state, server.dns.verified), (State::Ready, Some(false)));
+    assert!(server.problem.as_deref().is_some_and(|problem| problem.starts_with("it was not verified: ")));
+    assert!(server.retry_at.is_some() && server.is_unsettled());
+
+    world.dns.set_unverifiable(false);
+    let retried = world.lifecycle.retry("web-01.example.com", None).await.unwrap().run(|_| {}).await.unwrap();
+    assert_eq!((retried.dns.verified, retried.problem, retried.retry_at), (Some(true), None, None));
+}
+
+#[tokio::test]
 async fn with_ptr_each_address_has_one_and_a_taken_one_is_a_warning() {
     let dns = FakeDns::default().conflict_at("10.1.168.192");
     let world = World::with(dns, |policy| policy.ptr = true);

@@ -35,6 +35,10 @@ impl Dns for Metered {
 
     fn apply(&self, changes: Vec<Change>, call: Call) -> BoxFuture<'_, Result<Vec<Outcome>, Error>> {
         Box::pin(async move {
+            if call.dry_run {
+                // Nothing was to become of it.
+                return self.dns.apply(changes, call).await;
+            }
             let kinds: Vec<_> = changes.iter().map(|change| kind(&change.action)).collect();
             let outcomes = self.dns.apply(changes, call).await?;
             for ((action, record_type), outcome) in kinds.into_iter().zip(&outcomes) {

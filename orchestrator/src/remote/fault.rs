@@ -28,7 +28,7 @@ pub(super) fn of(error: &(dyn Error + 'static), base: &Url, ca: Option<&str>) ->
             | rustls::AlertDescription::HandshakeFailure,
         ) => (
             "it asks for a client certificate, which --server has none of".to_owned(),
-            "run the command on the service's machine, where none is wanted, or ask with curl --cert".to_owned(),
+            "run the command on the service's machine without --server, or ask with curl --cert".to_owned(),
         ),
         other => {
             (format!("the TLS handshake failed: {other}"), "look at what stands between, and at its log".to_owned())

@@ -1,9 +1,13 @@
 //! A token that is limited to a zone sees and changes nothing else.
 
+use std::time::Duration;
+
+use dns_manager_tests::http;
 use serde_json::{Value, json};
 
 use super::{REQUIRED, installation, send, set, status, token};
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const A: &str = "web.a.example.com";
 const B: &str = "web.b.example.com";
 
@@ -41,6 +45,7 @@ async fn a_token_of_one_zone_sees_and_changes_nothing_else() {
         ("PUT /api/v1/dns/records/web.b.example.com/A", Some(json!({"values": ["192.0.2.2"]}))),
         ("PUT /api/v1/dns/records/web.%62.example.com/A", Some(json!({"values": ["192.0.2.2"]}))),
         ("DELETE /api/v1/dns/records/web.b.example.com/A", None),
+        ("DELETE /api/v1/dns/records/web.b.example.com", None),
         ("DELETE /api/v1/dns/records/example.com/A", None),
         ("POST /api/v1/dns/records/web.b.example.com/verify", None),
         ("POST /api/v1/dns/plan", Some(wish(B))),
@@ -76,4 +81,43 @@ async fn a_token_of_one_zone_sees_and_changes_nothing_else() {
     left.sort();
     assert_eq!(left, ["new.a.example.com", "srv.a.example.com", "srv.b.example.com", B]);
     assert_eq!(status(&serving, &own, "DELETE /api/v1/servers/srv.a.example.com?wait=60s", None).await, 200);
+}
+
+#[tokio::test]
+async fn whoever_follows_a_server_does_not_see_it_leave_his_zone() {
+    let installation = installation(REQUIRED);
+    let serving = installation.serve().await;
+    let all = token(&installation, &["all", "--role", "admin"]).await;
+    let own = token(&installation, &["own", "--zone", "a.example.com"]).await;
+    let server = json!({"hostname": "srv.a.example.com", "addresses": ["192.0.2.9"]});
+    assert_eq!(status(&serving, &all, "POST /api/v1/servers?wait=60s", Some(server)).await, 200);
+
+    let follow = |token: &str| {
+        let url = format!("{}/api/v1/servers/srv.a.example.com/events", serving.url());
+        http::client().get(url).bearer_auth(token).send()
+    };
+    let mut streams = [follow(&all).await.unwrap(), follow(&own).await.unwrap()];
+    for stream in &mut streams {
+        assert!(told_until(stream, "srv.a.example.com").await.contains("event: server\n"));
+    }
+    let to = json!({"to": "moved.b.example.com"});
+    let line = "POST /api/v1/servers/srv.a.example.com/rename?wait=60s";
+    assert_eq!(status(&serving, &all, line, Some(to)).await, 200);
+
+    let [mut of_all, of_own] = streams;
+    let ended = tokio::time::timeout(PATIENCE, of_own.text()).await.expect("it ends").unwrap();
+    assert!(ended.contains("event: deleted\n"), "{ended}");
+    assert!(!ended.contains("b.example.com"), "{ended}");
+    let told = told_until(&mut of_all, "moved.b.example.com").await;
+    assert!(!told.contains("event: deleted\n"), "who may see it goes on following it: {told}");
+}
+
+/// What a stream tells until these words have come.
+async fn told_until(stream: &mut reqwest::Response, words: &str) -> String {
+    let mut told = String::new();
+    while !told.contains(words) {
+        let chunk = tokio::time::timeout(PATIENCE, stream.chunk()).await.expect("it is told").unwrap();
+        told.push_str(&String::from_utf8_lossy(&chunk.expect("the stream goes on")));
+    }
+    told
 }

@@ -70,6 +70,15 @@ async fn a_record_set_can_be_changed_only_as_it_was_read() {
     assert_eq!(stale["error"]["code"], "changed", "{stale}");
     let stored = api.dns.stored().join(", ");
     assert!(stored.contains("192.0.2.2") && !stored.contains("192.0.2.3"), "{stored}");
+
+    // Of all types at once there is no tag: a condition is not passed over.
+    let all = client.delete(url.strip_suffix("/A").unwrap());
+    let refused = all.try_clone().unwrap().header("if-match", &tag).send().await.unwrap();
+    let refused = (refused.status().as_u16(), refused.json::<Value>().await.unwrap());
+    assert_eq!((refused.0, &refused.1["error"]["code"]), (400, &json!("invalid")));
+    assert_eq!(api.dns.stored().join(", "), stored);
+    assert_eq!(all.send().await.unwrap().status().as_u16(), 200);
+    assert!(api.dns.stored().is_empty(), "{:?}", api.dns.stored());
 }
 
 #[tokio::test]

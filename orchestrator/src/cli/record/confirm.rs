@@ -21,7 +21,8 @@ pub(super) async fn confirm(
     if !inventory::may_exist(config) {
         return Ok(());
     }
-    match server::open(config, console).await? {
+    // Who holds the inventory may be waiting for the records, which this process holds.
+    match server::open_within(config, Duration::ZERO, console).await? {
         server::Access::Alone(inventory) => {
             let confirmed = server::lifecycle(config, Arc::clone(dns), Arc::clone(&inventory)).confirm(name).await;
             inventory.leave().await;

@@ -183,7 +183,7 @@ fn whoever_stops_the_service_waits_longer_than_it_takes() {
         (include_str!("../../../../packaging/compose.yaml"), "stop_grace_period: "),
     ] {
         let given = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
-        assert_eq!(humantime::parse_duration(given).unwrap(), taken + Duration::from_secs(10), "{key}");
+        assert_eq!(humantime::parse_duration(given).unwrap(), taken + Duration::from_secs(15), "{key}");
     }
 }
 
