@@ -189,7 +189,7 @@ async fn a_server_that_vanishes_while_it_is_waited_for_is_created_again() {
 async fn held_in_creation(
     world: &World,
     provider: &Scripted,
-) -> tokio::task::JoinHandle<Result<Server, crate::inventory::Error>> {
+) -> tokio::task::JoinHandle<Result<Server, inventory::Error>> {
     provider.gate.forget_permits(100);
     let addresses = ["192.168.1.10".parse().unwrap()];
     let creating = world.lifecycle.create("web-01.example.com", &addresses, None).await.unwrap();
