@@ -13,7 +13,7 @@ use crate::{
     budget::Budget,
     config::Config,
     layout::Layout,
-    manager::Options,
+    options::Options,
     ports::Ports,
     verification::{Check, Level},
     zone::Zone,

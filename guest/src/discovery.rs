@@ -14,7 +14,7 @@ use crate::{
     ports::{Answer, DnsFault, Question, Resolver},
     rdata::{RData, RrType},
     reason::{Code, Reason},
-    verify::{SERVFAIL, Trouble, trouble_of},
+    reply::{SERVFAIL, Trouble, trouble_of},
     zone::Zone,
 };
 

@@ -17,6 +17,7 @@ use crate::{
     diagnose, discovery,
     layout::Layout,
     name::Name,
+    options::Options,
     ports::{LogLevel, Ports},
     rdata::{RData, RrType},
     reason::{Code, Reason},
@@ -31,17 +32,6 @@ pub const MAX_ITEMS: u32 = 1000;
 /// The first and the longest pause while writers of a zone take turns.
 const FIRST_TURN: Duration = Duration::from_millis(10);
 const LONGEST_TURN: Duration = Duration::from_millis(80);
-
-/// What holds for one call.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long it may take.
-    pub budget: Duration,
-    /// Decide and report, but write nothing.
-    pub dry_run: bool,
-    /// Goes into log lines.
-    pub request_id: String,
-}
 
 /// The plugin's operations. Nothing is kept between calls.
 pub struct Manager<'a> {

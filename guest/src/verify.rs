@@ -12,6 +12,7 @@ use crate::{
     ports::{Answer, DnsFault, Ports, Question},
     rdata::{RData, RrType},
     reason::{Code, Reason},
+    reply::{NOERROR, trouble_of},
     retry::Backoff,
     verification::{Seen, Verdict, Verification},
 };
@@ -30,7 +31,8 @@ const SHORTEST_ROUND: Duration = Duration::from_millis(20);
 const RESERVE: Duration = Duration::from_millis(250);
 
 /// Asks every name server for every (name, type) until all answer with exactly these values (none: no value of the
-/// type), or `wait` or the budget is over. Every server is asked at least once. Verification i is for item i.
+/// type), or `wait` or the budget is over. Every server is asked at least once, and one that keeps silent once more: a lost
+/// datagram is no answer. Verification i is for item i.
 pub fn verify(
     ports: &dyn Ports,
     wanted: Vec<(Name, RrType, Vec<RData>)>,
@@ -47,29 +49,38 @@ pub fn verify(
     let within_budget = || budget.left().saturating_sub(reserve);
     let within_wait = || (start + wait).saturating_sub(ports.clock().now()).min(within_budget());
 
-    ask(ports, &mut probes, FIRST_TIMEOUT, &within_budget);
+    ask(ports, &mut probes, Probe::is_open, FIRST_TIMEOUT, &within_budget);
     let mut timeout = FIRST_TIMEOUT;
+    if within_wait() < SHORTEST_ROUND {
+        ask(ports, &mut probes, |probe| probe.is_silent, timeout * 2, &within_budget);
+    }
     let mut backoff = Backoff::new(FIRST_PAUSE, u64::from(start.subsec_nanos()));
     while probes.iter().any(Probe::is_open) && within_wait() >= SHORTEST_ROUND {
         // Half of what is left at most, so that the end of the wait does not pass unseen in one long pause.
         budget.sleep(backoff.next().min(LONGEST_PAUSE).min(within_wait() / 2));
         timeout = (timeout * 2).min(LONGEST_TIMEOUT);
-        ask(ports, &mut probes, timeout, &within_wait);
+        ask(ports, &mut probes, Probe::is_open, timeout, &within_wait);
     }
 
     let mut probes = probes.into_iter();
     wanted.iter().map(|wanted| wanted.conclude(probes.by_ref().take(servers.len()), start, before)).collect()
 }
 
-/// Puts the open questions, once each, as long as there is time.
+/// Puts the questions that are due, once each, as long as there is time.
 ///
 /// They go server by server: one that stays silent to many is not asked for the rest, since each part would cost a
 /// timeout, for the others too.
-fn ask(ports: &dyn Ports, probes: &mut [Probe<'_>], timeout: Duration, left: &dyn Fn() -> Duration) {
-    let mut open: Vec<_> = probes.iter_mut().filter(|probe| probe.is_open()).collect();
-    open.sort_by_key(|probe| probe.server);
+fn ask<'a>(
+    ports: &dyn Ports,
+    probes: &mut [Probe<'a>],
+    is_due: impl Fn(&Probe<'a>) -> bool,
+    timeout: Duration,
+    left: &dyn Fn() -> Duration,
+) {
+    let mut due: Vec<_> = probes.iter_mut().filter(|probe| is_due(probe)).collect();
+    due.sort_by_key(|probe| probe.server);
     let mut silent: Option<(&str, Result<Answer, DnsFault>)> = None;
-    for part in open.chunks_mut(PART) {
+    for part in due.chunks_mut(PART) {
         let mut asked = Vec::with_capacity(part.len());
         for probe in part {
             match &silent {
@@ -203,6 +214,8 @@ struct Probe<'a> {
     resolved: Option<Duration>,
     /// When the present answer was seen first, and its TTL then.
     first_seen: Option<(Duration, u32)>,
+    /// It was asked, and nothing has come yet.
+    is_silent: bool,
 }
 
 impl<'a> Probe<'a> {
@@ -220,7 +233,7 @@ impl<'a> Probe<'a> {
             )),
             resolvable: None,
         };
-        Self { wanted, server, seen, answered: Duration::ZERO, resolved: None, first_seen: None }
+        Self { wanted, server, seen, answered: Duration::ZERO, resolved: None, first_seen: None, is_silent: false }
     }
 
     fn is_open(&self) -> bool {
@@ -239,6 +252,7 @@ impl<'a> Probe<'a> {
         if reply.is_err() && self.seen.rcode.is_some() {
             return;
         }
+        self.is_silent = matches!(reply, Err(DnsFault::Timeout));
         let mut seen = self.wanted.judge(self.server, reply);
         let same = (seen.rcode, &seen.data) == (self.seen.rcode, &self.seen.data);
         let first_seen = self.first_seen.filter(|_| same);
@@ -281,85 +295,6 @@ fn as_set(mut data: Vec<RData>) -> Vec<RData> {
     data.sort();
     data.dedup();
     data
-}
-
-const NOERROR: u16 = 0;
-const FORMERR: u16 = 1;
-pub(crate) const SERVFAIL: u16 = 2;
-pub(crate) const NXDOMAIN: u16 = 3;
-const NOTIMP: u16 = 4;
-const REFUSED: u16 = 5;
-const NOTAUTH: u16 = 9;
-
-/// Why a reply says nothing about a name.
-pub(crate) struct Trouble {
-    /// For programs.
-    pub(crate) code: Code,
-    /// What was seen of which server, and what to do.
-    pub(crate) message: String,
-    /// The server said that it does not serve the name.
-    pub(crate) refused: bool,
-}
-
-/// Why a reply says nothing about the name asked for; none: it does.
-pub(crate) fn trouble_of(server: &str, reply: &Result<Answer, DnsFault>) -> Option<Trouble> {
-    let trouble = |code, message| Some(Trouble { code, message, refused: false });
-    match reply {
-        Err(DnsFault::Timeout) => trouble(
-            Code::Unavailable,
-            format!("{server} did not answer in time: is CoreDNS running there, and is its UDP port open?"),
-        ),
-        Err(DnsFault::Unreachable(why)) => trouble(
-            Code::Unavailable,
-            format!("{server} was not reached ({why}): is CoreDNS running there, and is `nameservers` right?"),
-        ),
-        Err(DnsFault::Malformed(why)) => {
-            trouble(Code::Protocol, format!("{server} sent what is no answer ({why}): is it a DNS server?"))
-        }
-        Err(DnsFault::Denied) => trouble(
-            Code::Denied,
-            format!("the host's policy forbids this question to {server}; see its policy for the resolver"),
-        ),
-        Err(DnsFault::Other(why)) => trouble(Code::Unavailable, format!("asking {server} failed: {why}")),
-        Ok(answer) if answer.truncated => trouble(
-            Code::Protocol,
-            format!("the answer of {server} is truncated, and it came no better over TCP: is its TCP port open?"),
-        ),
-        Ok(answer) => match answer.rcode {
-            NOERROR | NXDOMAIN => None,
-            SERVFAIL => trouble(
-                Code::Unavailable,
-                format!(
-                    "{server} answered SERVFAIL: CoreDNS cannot read etcd, or a value at or below the name is no \
-                     SkyDNS record; see CoreDNS's log, or run `dns-manager doctor`"
-                ),
-            ),
-            REFUSED | NOTAUTH => Some(Trouble {
-                code: Code::Protocol,
-                message: format!(
-                    "{server} answered {}: it does not serve the name; add its zone to the `etcd` block of the \
-                     Corefile",
-                    rcode_name(answer.rcode)
-                ),
-                refused: true,
-            }),
-            rcode => trouble(Code::Protocol, format!("{server} answered {}: is it CoreDNS?", rcode_name(rcode))),
-        },
-    }
-}
-
-/// The mnemonic of a response code (RFC 6895 2.3).
-pub(crate) fn rcode_name(rcode: u16) -> String {
-    match rcode {
-        NOERROR => "NOERROR".to_owned(),
-        FORMERR => "FORMERR".to_owned(),
-        SERVFAIL => "SERVFAIL".to_owned(),
-        NXDOMAIN => "NXDOMAIN".to_owned(),
-        NOTIMP => "NOTIMP".to_owned(),
-        REFUSED => "REFUSED".to_owned(),
-        NOTAUTH => "NOTAUTH".to_owned(),
-        other => format!("RCODE{other}"),
-    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use crate::{
     Error,
-    capability::log::escaped,
     contract::{Check, Expectation, Info, Outcome, Page, Reason, Verdict, Verification},
+    lines::escaped,
 };
 
 /// Bytes of a line for people.

@@ -102,12 +102,17 @@ pub mod contract;
 mod error;
 mod judge;
 mod limits;
+mod lines;
 mod linker;
 mod load;
 mod manager;
 mod report;
 mod runtime;
+mod shared;
 mod state;
+mod tally;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 pub use builder::Builder;

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use wasmtime::ResourceLimiter;
 
-use crate::{state::Shared, watch::Tally};
+use crate::{shared::Shared, tally::Tally};
 
 /// The most memory that a plugin can be given: what the pool's slots hold.
 pub(crate) const MAX_MEMORY_BYTES: usize = 512 << 20;

@@ -24,15 +24,15 @@ use wasmtime_wasi::I32Exit;
 use crate::{
     Error, Limits,
     bindings::{DnsPlugin, DnsPluginPre},
-    capability::{
-        log::{Lines, escaped},
-        stdio::Tail,
-    },
+    capability::stdio::Tail,
     contract::Options,
     limits::{Breach, MAX_CONCURRENCY, MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS},
+    lines::{Lines, escaped},
     report::Usage,
-    state::{Lent, Shared, State},
-    watch::{Observer, Tally, Watch},
+    shared::Shared,
+    state::{Lent, State},
+    tally::Tally,
+    watch::{Observer, Watch},
 };
 
 /// How often epochs advance; the unit in which processor time is counted.
@@ -160,10 +160,6 @@ impl Turn {
     pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
-
-    pub(crate) fn request_id(&self) -> &str {
-        &self.request_id
-    }
 }
 
 /// Why a call of the plugin brought nothing, and whether it was begun.
@@ -208,7 +204,7 @@ impl Runtime {
     where
         F: for<'a> FnOnce(&'a DnsPlugin, &'a mut Store<State>, Options) -> BoxFuture<'a, wasmtime::Result<R>> + Send,
     {
-        let mut watch = Watch::begin(self.observer.as_ref(), export, turn);
+        let mut watch = Watch::begin(self.observer.as_ref(), export, &turn.request_id);
         let judged = self.run(turn, &mut watch, call).await.and_then(|answer| {
             judge(answer).map_err(|error| {
                 // A refusal is of the whole call. Else it did something, and
@@ -217,7 +213,7 @@ impl Runtime {
                 Broken { error, begun }
             })
         });
-        watch.end(&judged);
+        watch.end(judged.as_ref().map(drop).map_err(|broken| &broken.error));
         judged
     }
 

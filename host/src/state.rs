@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -16,12 +16,13 @@ use crate::{
     bindings::provisioning::dns::dns_types,
     capability::{
         http::{Hooks, Sender},
-        log::Lines,
         resolver::Resolver,
         stdio::{Stdio, Tail},
     },
     limits::SumLimits,
-    watch::Tally,
+    lines::Lines,
+    shared::Shared,
+    tally::Tally,
 };
 
 /// What the plugin is given in every call: the same things, shared.
@@ -116,25 +117,5 @@ impl HostWallClock for NoDate {
 
     fn now(&self) -> Duration {
         Duration::ZERO
-    }
-}
-
-/// Something that a store and its streams or hooks share.
-#[derive(Default)]
-pub(crate) struct Shared<T>(Arc<Mutex<T>>);
-
-impl<T> Shared<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(Arc::new(Mutex::new(value)))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
     }
 }

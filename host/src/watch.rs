@@ -7,28 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    CallReport, Denials, Error,
-    runtime::{Broken, Turn},
-    state::Shared,
-};
+use crate::{CallReport, Error, shared::Shared, tally::Tally};
 
 /// Whoever wants to know of each call.
 pub(crate) type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
-
-/// What a call has used and was refused so far, counted where it happens: in
-/// its store, in its requests, which are tasks of their own, in its streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Tally {
-    pub(crate) busy: Duration,
-    pub(crate) memory_bytes: usize,
-    pub(crate) http_requests: u64,
-    /// What is not answered in the end has failed: nobody is told of a request
-    /// that the plugin no longer waits for.
-    pub(crate) http_answered: u64,
-    pub(crate) questions: u64,
-    pub(crate) denials: Denials,
-}
 
 /// The watch over one call. Its end is told when this is dropped, so that it is
 /// told of calls, too, for which nobody waits to the end.
@@ -43,11 +25,11 @@ pub(crate) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(crate) fn begin(observer: Option<&'a Observer>, export: &'static str, turn: &'a Turn) -> Self {
+    pub(crate) fn begin(observer: Option<&'a Observer>, export: &'static str, request_id: &'a str) -> Self {
         Self {
             observer,
             export,
-            request_id: turn.request_id(),
+            request_id,
             wished: Instant::now(),
             waited: None,
             outcome: "cancelled",
@@ -77,8 +59,8 @@ impl<'a> Watch<'a> {
     }
 
     /// It has come to an end of its own.
-    pub(crate) fn end<T>(mut self, ended: &Result<T, Broken>) {
-        self.outcome = ended.as_ref().map_or_else(|broken| Error::code(&broken.error), |_| "ok");
+    pub(crate) fn end(mut self, ended: Result<(), &Error>) {
+        self.outcome = ended.map_or_else(Error::code, |()| "ok");
     }
 }
 

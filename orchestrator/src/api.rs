@@ -1,5 +1,6 @@
 //! The REST API: paths and what they answer with; see `error` for the envelope and the statuses.
 
+mod admit;
 mod audit;
 mod caller;
 mod condition;
@@ -20,6 +21,7 @@ mod request;
 mod request_id;
 mod scope;
 mod servers;
+mod success;
 
 use std::sync::Arc;
 
@@ -32,8 +34,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+pub use admit::Door;
 pub(crate) use caller::LOCAL_ID;
-pub use guard::{Door, Guard, guarded};
+pub use guard::Guard;
 
 use crate::desired::Desired;
 use crate::dns::Dns;

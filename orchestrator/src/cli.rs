@@ -217,7 +217,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
             Some(VerifyError::Dns(error)) => is_invalid(error),
             None => false,
         }
-        || error.downcast_ref::<crate::dns::ConnectError>().is_some_and(|error| !error.is_held())
+        || error.downcast_ref::<crate::plugin::ConnectError>().is_some_and(|error| !error.is_held())
         || matches!(
             error.downcast_ref(),
             Some(serve::Error::Connect(_) | serve::Error::Tls(_) | serve::Error::NoToken(_))

@@ -26,12 +26,12 @@ pub use plan::{Action, Change, Plan, State, Summary};
 pub use set::Set;
 pub use zone::Zones;
 
+use crate::change::broken;
 use crate::dns::{self, Dns};
 use crate::name::Name;
 use crate::outcome::{Outcome, Reason, Status};
 use crate::pointer;
 use crate::record::{RecordType, Ttl, value};
-use crate::registry::broken;
 use item::Item;
 use set::Key;
 

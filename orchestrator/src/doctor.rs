@@ -17,7 +17,8 @@ use dns_manager_host::contract;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Config, Problem, Source};
-use crate::dns::{self, ConnectError};
+use crate::dns;
+use crate::plugin::{self, ConnectError};
 use crate::question::{Question, Transport};
 use crate::registry::Registry;
 use crate::remote::Remote;
@@ -170,12 +171,12 @@ impl Examination<'_> {
 
     /// Lets the component look, at each member of the backend by itself.
     async fn check_backend(&mut self) -> Option<Way> {
-        let dns = match dns::connect_now(self.config).await {
+        let dns = match plugin::connect_now(self.config).await {
             Ok(dns) => dns,
             Err(error) if error.is_held() => match self.check_service().await {
                 Some(way) => return Some(way),
                 // Another command holds it, and ends soon.
-                None => match dns::connect(self.config).await {
+                None => match plugin::connect(self.config).await {
                     Ok(dns) => dns,
                     Err(error) => {
                         self.checks.push(unusable(&error));
@@ -219,7 +220,7 @@ impl Examination<'_> {
     async fn check_members(&mut self, members: &[Config]) {
         let mut found = Vec::new();
         for member in members {
-            let checks = match dns::connect(member).await {
+            let checks = match plugin::connect(member).await {
                 Ok(dns) => dns.diagnose(dns::usual_call()).await.map_err(|error| broken(&error)),
                 Err(error) => Err(unusable(&error)),
             };

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod api;
+pub(crate) mod change;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -28,6 +29,7 @@ mod log;
 pub mod metrics;
 pub mod name;
 pub mod outcome;
+pub mod plugin;
 mod pointer;
 pub mod provider;
 mod question;

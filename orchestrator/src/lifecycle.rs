@@ -11,6 +11,7 @@ mod agenda;
 mod confirm;
 mod create;
 mod delete;
+mod due;
 mod keeper;
 mod step;
 mod work;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub use keeper::Keeper;
 pub(crate) use workflow::Shown;
@@ -28,13 +30,16 @@ pub use workflow::Workflow;
 
 use crate::config::Config;
 use crate::dns::Dns;
-use crate::inventory::{self, Changes, Inventory, Renamed, Stored, Written};
+use crate::inventory::{self, Changes, Claim, Inventory, Renamed, Stored, Written};
 use crate::metrics::Metrics;
 use crate::name::{HostName, Name, NameError};
 use crate::provider::{self, Provider};
 use crate::record::Ttl;
 use crate::server::{Server, State, Wanted};
 
+/// How often a server at rest is claimed, and how long after one another.
+const CLAIMS: u32 = 20;
+const BETWEEN_CLAIMS: Duration = Duration::from_millis(50);
 /// What is broken off ends at its next pause.
 const BREAK_OFF_WITHIN: Duration = Duration::from_secs(1);
 
@@ -259,7 +264,7 @@ impl Lifecycle {
                 return Err(Error::NotReady { hostname: from, state: server.state });
             }
             // Nobody is in the middle of a step that would go on under the old name.
-            let Some(claim) = self.0.inventory.claim(server.id).await? else { return Err(Error::Busy(from)) };
+            let Some(claim) = self.claim_at_rest(server.id).await? else { return Err(Error::Busy(from)) };
             server.former_hostnames.retain(|name| *name != to && *name != from);
             server.former_hostnames.push(from.clone());
             server.hostname = to.clone();
@@ -276,6 +281,17 @@ impl Lifecycle {
                 Renamed::Changed => {}
             }
         }
+    }
+
+    /// Claims a server that is at rest: whoever was at work on it may be giving it back still.
+    async fn claim_at_rest(&self, server: Uuid) -> Result<Option<Claim>, Error> {
+        for _ in 1..CLAIMS {
+            if let Some(claim) = self.0.inventory.claim(server).await? {
+                return Ok(Some(claim));
+            }
+            tokio::time::sleep(BETWEEN_CLAIMS).await;
+        }
+        Ok(self.0.inventory.claim(server).await?)
     }
 
     /// The workflow of a server as it is.

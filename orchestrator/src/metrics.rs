@@ -15,7 +15,6 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 
 pub(crate) use dns::Metered;
 
-use crate::reconcile::{Kind as DriftKind, Report};
 use crate::server::{State, StepOutcome};
 
 const BUILD_INFO: &str = "dns_manager_build_info";
@@ -180,12 +179,9 @@ impl Metrics {
         }
     }
 
-    /// A reconciliation came to its end.
-    pub(crate) fn reconciled(&self, report: &Report) {
-        for kind in DriftKind::ALL {
-            let left = report.left().filter(|drift| drift.kind == kind).count();
-            self.set(RECONCILE_DRIFT, vec![Label::new("kind", kind.to_string())], whole(left));
-        }
+    /// So much drift of a kind was left when a reconciliation came to its end.
+    pub(crate) fn drift(&self, kind: &str, left: usize) {
+        self.set(RECONCILE_DRIFT, vec![Label::new("kind", kind.to_owned())], whole(left));
     }
 
     fn count(&self, name: &'static str, labels: Vec<Label>) {

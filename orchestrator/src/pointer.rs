@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use dns_manager_host::contract::{self, Action, Change, Code, Rdata, RecordSet, Selector};
 
+use crate::change;
 use crate::dns::{self, Dns};
 use crate::outcome::{Asked, Outcome, Reason, Status};
 use crate::record::{RecordType, value};
-use crate::registry;
 
 /// The PTR of one address, and what is to become of it.
 struct Pointer {
@@ -46,7 +46,7 @@ pub(crate) async fn follow(
     let acknowledged = Instant::now();
     match answered {
         Ok(answers) => tell(&pointers, &answers, outcomes),
-        Err(error) => outcomes.extend(pointers.iter().flat_map(|pointer| registry::broken(&pointer.asked, &error))),
+        Err(error) => outcomes.extend(pointers.iter().flat_map(|pointer| change::broken(&pointer.asked, &error))),
     }
     Some(acknowledged)
 }
@@ -83,7 +83,7 @@ fn pointers(change: &Change, answer: &contract::Outcome) -> Vec<Pointer> {
 fn appearing(name: &str, entry: &contract::Entry) -> Option<Pointer> {
     let set = RecordSet { name: name_of(&entry.data)?, ttl: Some(entry.ttl), data: vec![Rdata::Ptr(name.to_owned())] };
     let asked = asked(name, &set.name, Some(entry.ttl.into()));
-    let change = registry::change(Action::Add(set), entry.resource.clone());
+    let change = change::of(Action::Add(set), entry.resource.clone());
     Some(Pointer {
         address: value::to_text(&entry.data),
         address_type: value::type_of(&entry.data),
@@ -102,7 +102,7 @@ fn going(name: &str, data: &Rdata) -> Option<Pointer> {
         resource: None,
     };
     let asked = asked(name, &selector.name, None);
-    let change = registry::change(Action::Remove(selector), None);
+    let change = change::of(Action::Remove(selector), None);
     Some(Pointer { address: value::to_text(data), address_type: value::type_of(data), asked, change, appears: false })
 }
 

@@ -19,6 +19,7 @@ pub use keeper::keep;
 use report::Mend;
 pub use report::{Drift, Kind, Report, Summary, Treatment};
 
+use crate::change;
 use crate::config::Config;
 use crate::desired::{self, MaxDeletes, TooManyDeletes, Zones};
 use crate::dns::{self, Dns};
@@ -27,7 +28,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::name::Name;
 use crate::outcome::Asked;
 use crate::record::{Ttl, value};
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 
 /// Of a pass over a tree of 100,000 records.
 const BUDGET: Duration = Duration::from_secs(600);
@@ -131,7 +132,10 @@ impl Reconciler {
         }
         self.remove(&mut report).await;
         self.register(&mut report).await?;
-        self.lifecycle.metrics().reconciled(&report);
+        for kind in Kind::ALL {
+            let left = report.left().filter(|drift| drift.kind == kind).count();
+            self.lifecycle.metrics().drift(&kind.to_string(), left);
+        }
         Ok(report)
     }
 
@@ -179,7 +183,7 @@ impl Reconciler {
                 }
                 Err(error) => {
                     for (place, (asked, _)) in &removals {
-                        report.ended(*place, &registry::broken(asked, &error));
+                        report.ended(*place, &change::broken(asked, &error));
                     }
                 }
             }
@@ -249,7 +253,7 @@ fn removal(drift: &Drift) -> Option<(Asked, Change)> {
         data: vec![data],
         resource: Some(resource),
     };
-    Some((asked, registry::change(Action::Remove(selector), None)))
+    Some((asked, change::of(Action::Remove(selector), None)))
 }
 
 /// Whether so much may go: of each zone, the names that lose values against all that have some of ours.

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use condition::{ConditionError, SetTag};
-use dns_manager_host::contract::{Action, Change, Expectation, Filter, Rdata, RecordSet as ContractSet, Selector};
+use dns_manager_host::contract::{Action, Change, Expectation, Filter, RecordSet as ContractSet, Selector};
 use dns_manager_host::{Call, Error};
 
+use crate::change::{self, asked, broken, parse_values, with_values};
 use crate::dns::{self, Dns};
 use crate::outcome::{Asked, Outcome, Reason, Status};
 use crate::pointer;
-use crate::record::{Record, RecordSet, RecordType, Ttl, value};
+use crate::record::{Record, RecordSet, RecordType, Ttl};
 use crate::repair::Problem;
 use crate::verification::Verification;
 
@@ -144,6 +145,29 @@ impl Registry {
         Ok(met.map(|problem| Problem::new(zone, problem)).collect())
     }
 
+    /// Repairs one zone after the other: what was found in one stands even if another cannot be looked at, which is told
+    /// among the problems.
+    ///
+    /// # Errors
+    ///
+    /// None of them could be looked at to its end; the error is the last one's.
+    pub async fn repair_each(&self, zones: &[String], is_dry: bool) -> Result<Vec<Problem>, Error> {
+        let (mut problems, mut broken) = (Vec::new(), Vec::new());
+        for zone in zones {
+            match self.repair(zone, is_dry).await {
+                Ok(found) => problems.extend(found),
+                Err(error) => broken.push((zone, error)),
+            }
+        }
+        if broken.len() == zones.len()
+            && let Some((_, error)) = broken.pop()
+        {
+            return Err(error);
+        }
+        problems.extend(broken.iter().map(|(zone, error)| Problem::of_zone(zone, error)));
+        Ok(problems)
+    }
+
     /// Asks every name server whether it answers with these values, or with what is registered.
     ///
     /// # Errors
@@ -176,7 +200,7 @@ impl Registry {
             Ok(data) => {
                 let asked = with_values(asked, &data);
                 let set = ContractSet { name: set.name.clone(), ttl: Some(ttl.seconds()), data };
-                Planned::Change(asked, Box::new(change(action(set), None)))
+                Planned::Change(asked, Box::new(change::of(action(set), None)))
             }
         }
     }
@@ -228,7 +252,7 @@ fn removal(selection: &Selection) -> Planned {
                 data,
                 resource: None,
             };
-            Planned::Change(asked, Box::new(change(Action::Remove(selector), None)))
+            Planned::Change(asked, Box::new(change::of(Action::Remove(selector), None)))
         }
     }
 }
@@ -237,7 +261,7 @@ fn removal(selection: &Selection) -> Planned {
 fn selected(name: &str, record_type: Option<RecordType>, action: impl Fn(Selector) -> Action) -> Planned {
     let rr_type = record_type.map(RecordType::number);
     let selector = Selector { name: name.to_owned(), rr_type, data: Vec::new(), resource: None };
-    Planned::Change(asked(name, record_type, None), Box::new(change(action(selector), None)))
+    Planned::Change(asked(name, record_type, None), Box::new(change::of(action(selector), None)))
 }
 
 /// Why a verification was not made.
@@ -255,75 +279,6 @@ pub enum VerifyError {
 enum Planned {
     Change(Asked, Box<Change>),
     Refused(Vec<Outcome>),
-}
-
-/// A change without conditions.
-pub(crate) fn change(action: Action, resource: Option<String>) -> Change {
-    Change { action, resource, expect: None, attributes: Vec::new() }
-}
-
-/// The id of no server: what selects it selects nothing.
-const NO_RESOURCE: &str = "no-server";
-
-/// A change that changes nothing: its outcome tells of a set as it stands, and names that state for [`Change::expect`]. The outcome
-/// of any other change, in a dry run, too, names the state that it leaves.
-pub(crate) fn nothing(name: String, record_type: RecordType) -> Change {
-    let (rr_type, resource) = (Some(record_type.number()), Some(NO_RESOURCE.to_owned()));
-    change(Action::Remove(Selector { name, rr_type, data: Vec::new(), resource }), None)
-}
-
-/// The outcomes of a change whose call broke as a whole.
-pub(crate) fn broken(asked: &Asked, error: &Error) -> Vec<Outcome> {
-    let status = if surely_not_written(error) { Status::Failed } else { Status::Unknown };
-    asked.all(status, Some(Reason::from(error)))
-}
-
-/// Whether a call that ended with this error cannot have written anything.
-pub(crate) fn surely_not_written(error: &Error) -> bool {
-    match error {
-        Error::Load(_) | Error::Config(_) | Error::Refused(_) | Error::Busy { .. } | Error::Unsupported(_) => true,
-        Error::NotDone(_)
-        | Error::Denied(_)
-        | Error::Trapped { .. }
-        | Error::OutOfTime { .. }
-        | Error::OutOfCpu { .. }
-        | Error::OutOfMemory { .. }
-        | Error::OutOfStack
-        | Error::OutOfHandles { .. }
-        | Error::Exceeded { .. }
-        | Error::Contract(_)
-        | Error::Internal(_) => false,
-    }
-}
-
-pub(crate) fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
-    Asked { name: name.to_owned(), record_type, ttl: ttl.map(|ttl| ttl.seconds().into()), ..Asked::default() }
-}
-
-pub(crate) fn with_values(asked: Asked, data: &[Rdata]) -> Asked {
-    Asked { values: data.iter().map(value::to_text).collect(), ..asked }
-}
-
-/// Reads all values of a set; it stands or falls as a whole, and each value says why.
-pub(crate) fn parse_values(
-    asked: &Asked,
-    record_type: Option<RecordType>,
-    texts: &[String],
-) -> Result<Vec<Rdata>, Vec<Outcome>> {
-    let Some(record_type) = record_type else {
-        // Command line and REST have no way to give values without a type.
-        return Ok(Vec::new());
-    };
-    let parsed: Vec<_> = texts.iter().map(|text| value::parse(record_type, text)).collect();
-    let Some(first) = parsed.iter().find_map(|value| value.as_ref().err()) else {
-        return Ok(parsed.into_iter().flatten().collect());
-    };
-    let beside = format!("it stands or falls with the other values of its set, one of which is refused: {first}");
-    let outcomes = texts.iter().zip(&parsed).flat_map(|(text, value)| {
-        let message = value.as_ref().map_or_else(ToString::to_string, |_| beside.clone());
-        Asked { values: vec![text.clone()], ..asked.clone() }.all(Status::Refused, Some(Reason::invalid(message)))
-    });
-    Err(outcomes.collect())
 }
 
 /// Refuses a set before its type is known.

@@ -16,14 +16,15 @@ use uuid::Uuid;
 
 pub use holder::Holder;
 
-use crate::api::{self, Door, Guard, LastLook, Service, guarded};
+use crate::api::{self, Door, Guard, LastLook, Service};
 use crate::config::Config;
 use crate::desired::Desired;
-use crate::dns::{self, Batching, ConnectError, Dns};
+use crate::dns::{Batching, Dns};
 use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Keeper, Lifecycle, Policy};
 use crate::metrics::{Metered, Metrics};
 use crate::name::Name;
+use crate::plugin::{self, ConnectError};
 use crate::reconcile::{self, Reconciler};
 use crate::registry::Registry;
 use crate::token::{self, Store};
@@ -72,7 +73,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         let metrics = metrics.clone();
         DnsManager::builder().observer(move |call| metrics.call(call))
     };
-    let manager = Arc::new(dns::connect_with(config, observed).await?);
+    let manager = Arc::new(plugin::connect_with(config, observed).await?);
     let dns: Arc<dyn Dns> = Arc::new(Metered::new(manager, metrics.clone()));
     let dns: Arc<dyn Dns> = Arc::new(Batching::new(dns));
     for warning in zones::check(config, &*dns).await.map_err(ConnectError::from)? {
@@ -103,8 +104,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         last_look: LastLook::default(),
     };
     let secret = token::secret();
-    let guard =
-        Arc::new(Guard::new(config, &secret, metrics.clone()).map_err(|(path, source)| Error::Audit { path, source })?);
+    let guard = Guard::new(config, &secret, metrics.clone()).map_err(|(path, source)| Error::Audit { path, source })?;
     let router = api::router(service);
     let tls = tls.map(|loaded| loaded.config());
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
@@ -112,10 +112,10 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let failed = |source| Error::Listen { address, source };
     let mut listeners = Vec::new();
     if let Some((own, _)) = own {
-        let router = guarded(router.clone(), Arc::clone(&guard), Door::Local);
+        let router = guard.before(router.clone(), Door::Local);
         listeners.push(Listener::serve(own, None, router).map_err(failed)?);
     }
-    listeners.push(Listener::serve(listener, tls.clone(), guarded(router, guard, Door::Public)).map_err(failed)?);
+    listeners.push(Listener::serve(listener, tls.clone(), guard.before(router, Door::Public)).map_err(failed)?);
     let keeper = Keeper::new(&lifecycle, config.workflow.in_flight);
     let renewal = config.tls.clone().zip(tls).map(|(files, shown)| tokio::spawn(tls::renew(files, shown)));
     let background = Background {

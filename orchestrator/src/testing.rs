@@ -34,6 +34,8 @@ struct FakeState {
     asked: Vec<String>,
     /// Every change of a set that starts with this name ends so.
     conflict: Option<String>,
+    /// This zone cannot be looked at.
+    hidden_zone: Option<String>,
     /// Every call ends so.
     unavailable: bool,
     /// Every call panics.
@@ -50,6 +52,11 @@ impl FakeDns {
     /// Names that start with this belong to somebody else.
     pub(crate) fn conflict_at(self, name: &str) -> Self {
         self.with(|state| state.conflict = Some(name.to_owned()))
+    }
+
+    /// This zone cannot be looked at.
+    pub(crate) fn hide_zone(self, zone: &str) -> Self {
+        self.with(|state| state.hidden_zone = Some(zone.to_owned()))
     }
 
     /// What every name server answers.
@@ -266,8 +273,12 @@ impl Dns for FakeDns {
             reason: Reason::new(Code::Other("missing".to_owned()), "this key is missing"),
             mended: !call.dry_run,
         };
-        let problems = vec![problem.clone(), problem];
-        let answer = state.ask(format!("repair {zone}")).map(|()| Page { entries: Vec::new(), problems, next: None });
+        let page = Page { entries: Vec::new(), problems: vec![problem.clone(), problem], next: None };
+        let is_hidden = state.hidden_zone.as_deref() == Some(zone.as_str());
+        let answer = state.ask(format!("repair {zone}")).and_then(|()| match is_hidden {
+            true => Err(Error::Refused(Reason::new(Code::Denied, format!("{zone} is hidden")))),
+            false => Ok(page),
+        });
         self.answer(answer)
     }
 

@@ -115,9 +115,19 @@ fn config_show_explains_where_values_come_from() {
     );
 }
 
+/// One that nobody is given who asks for just any.
+fn free_port() -> u16 {
+    let begin = std::process::id() as usize % 10_000;
+    let is_free = |port: &u16| {
+        std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()
+            && std::net::UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    (20_000..30_000).cycle().skip(begin).take(10_000).find(is_free).unwrap()
+}
+
 #[test]
 fn without_a_backend_records_are_kept_by_the_embedded_default() {
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let run = Run::with_config(&format!("[orchestrator.embedded]\ndns_listen = \"127.0.0.1:{port}\"\n"));
 
     let (code, _, stderr) = run.output(&["record", "register", "web-01.example.com", "A", "192.168.1.10"]);

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use dns_manager_tests::{
     cli::{Installation, Serving},
-    coredns::free_address,
-    http, wait,
+    http,
+    port::free_address,
+    wait,
 };
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -170,8 +171,9 @@ async fn other_addresses_are_served_with_access_control_alone() {
     token(&closed, &["ci"]).await;
     let running = closed.start(&["serve"]);
     let url = format!("http://127.0.0.1:{port}/api/v1/servers");
+    let client = http::builder().timeout(Duration::from_secs(5)).build().unwrap();
     let status = wait::until("it listens", Duration::from_secs(60), async || {
-        Some(http::client().get(&url).send().await.ok()?.status().as_u16())
+        Some(client.get(&url).send().await.ok()?.status().as_u16())
     })
     .await;
     assert_eq!(status, 401);

@@ -189,7 +189,9 @@ impl Seat {
         let site = Site::start(release, ZONES).await;
         let service = Installation::new(&configuration(
             &site,
-            "[orchestrator.access]\nrequired = true\n[orchestrator.tls]\ncertificate = \"own.pem\"\nkey = \"own-key.pem\"\n",
+            // It does nothing by itself, as the other does not.
+            "[orchestrator.reconcile]\nevery = \"never\"\n[orchestrator.access]\nrequired = true\n\
+             [orchestrator.tls]\ncertificate = \"own.pem\"\nkey = \"own-key.pem\"\n",
         ));
         let authority = Authority::new("ours");
         authority.issue(&["127.0.0.1"]).write(service.folder(), "own");

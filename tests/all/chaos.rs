@@ -169,9 +169,11 @@ async fn keep(
     is_over: &AtomicBool,
 ) {
     while !is_over.load(Ordering::Relaxed) {
+        let began = Instant::now();
         let serving = installation.serve().await;
         *urls[index].lock().unwrap() = Some(serving.url());
-        let until = Instant::now() + Duration::from_millis(rand::random_range(500..8000));
+        // A slow machine, on which it takes long to start, gets as much time to get somewhere.
+        let until = Instant::now() + began.elapsed() + Duration::from_millis(rand::random_range(500..8000));
         while Instant::now() < until && !is_over.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -1,7 +1,5 @@
 //! `dns-manager demo`, as somebody types it who has nothing yet.
 
-use std::time::{Duration, Instant};
-
 use dns_manager_tests::cli::Installation;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -9,11 +7,9 @@ async fn the_demo_shows_the_whole_job_and_leaves_nothing() {
     let installation = Installation::new("");
     let temporary = tempfile::TempDir::with_prefix("dns-manager-").unwrap();
     let variables = [("TMPDIR", temporary.path().to_str().unwrap())];
-    let began = Instant::now();
 
     let ran = installation.run_with(&["demo"], &variables).await.succeeded();
 
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     for (what, times) in
         [("A over UDP: NOERROR 127.", 7), ("A over TCP: NOERROR 127.", 3), ("NXDOMAIN", 3), ("says \"", 4)]
     {

@@ -1,6 +1,8 @@
 //! What commands show while they work: on a terminal all of it, elsewhere nothing.
 
-use dns_manager_tests::{cli::Installation, coredns::free_address};
+use std::time::Duration;
+
+use dns_manager_tests::{cli::Installation, port::free_address, wait};
 
 /// Makes a server as soon as there is a file `go`; one of the name `web-03` never.
 const SLOW: &str = r#"#!/bin/sh
@@ -33,7 +35,11 @@ async fn a_terminal_shows_the_step_at_work_and_each_step_that_has_ended_with_its
         let installation = installation();
         let serving = if beside_a_service { Some(installation.serve().await) } else { None };
         let creating = installation.start_on_terminal(&["server", "create", "web-01.example.com"]);
-        creating.shows(" create, 1s").await;
+        wait::until("the step is shown with its time", Duration::from_secs(60), async || {
+            let seen = creating.seen();
+            (1..60).any(|second| seen.contains(&format!(" create, {second}s"))).then_some(())
+        })
+        .await;
         assert!(!creating.seen().contains(" ms"), "no step has ended: {}", creating.seen());
 
         installation.write("go", "");
@@ -97,7 +103,7 @@ async fn whoever_wants_quiet_has_it_on_a_terminal_too() {
     let installation = installation();
     let creating = installation.start_on_terminal(&["--quiet", "server", "create", "web-01.example.com"]);
     // Until there would be something to see.
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     installation.write("go", "");
 
     let created = creating.ended().await.succeeded();

@@ -10,9 +10,9 @@ use std::{
 
 use dns_manager_tests::{
     cli::{Installation, Serving},
-    coredns::free_address,
     dns, http,
     left_out::{left_out, say},
+    port::free_address,
     process::Process,
     site::test_name,
     wait,
@@ -218,7 +218,7 @@ case $1 in
   *) sleep 1000 ;;
 esac
 "#;
-    let (installation, _) = installation(&["cloud".to_owned()], "timeout = \"300ms\"");
+    let (installation, _) = installation(&["cloud".to_owned()], "timeout = \"3s\"");
     installation.write_program("cloud", script);
     let serving = installation.serve().await;
 
@@ -239,7 +239,7 @@ esac
     drop(serving);
     let deleted = installation.run(&["server", "delete", "web-01.example.com"]).await;
     assert_eq!(deleted.status, 1, "{deleted:?}");
-    let expected = "`cloud stop`: it took longer than 300ms, and was ended; it said last: the image is gone";
+    let expected = "`cloud stop`: it took longer than 3s, and was ended; it said last: the image is gone";
     assert!(deleted.stderr.contains(expected), "{deleted:?}");
 }
 
@@ -255,9 +255,10 @@ async fn a_program_that_is_missing_is_a_wrong_configuration() {
 
 #[tokio::test]
 async fn a_probe_holds_a_server_up_until_it_answers() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    // It refuses connections until it listens, and is nobody else's.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
     let installation = Installation::new(&format!(
         "[orchestrator.embedded]\ndns_listen = \"{}\"\n[orchestrator.provider]\nprobes = [\"tcp:{port}\"]\n",
         free_address()
@@ -272,7 +273,7 @@ async fn a_probe_holds_a_server_up_until_it_answers() {
     let (_, waiting) = serving.call("GET", "/api/v1/servers/web-01.example.com", None).await;
     assert_eq!(waiting["data"]["state"], "waiting", "{waiting}");
 
-    let _listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let _listener = socket.listen(8).unwrap();
 
     assert_eq!(at_rest(&serving, "web-01.example.com").await["state"], "ready");
 }

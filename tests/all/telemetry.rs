@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use dns_manager_tests::{cli::Installation, etcd::free_address, http, wait};
+use dns_manager_tests::{cli::Installation, http, port::free_address, wait};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -13,7 +13,14 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{app::OWNER, http, process::Process, site::Site, terminal::OnTerminal, wait};
+use crate::{
+    app::OWNER,
+    http,
+    process::{self, Process},
+    site::Site,
+    terminal::OnTerminal,
+    wait,
+};
 
 /// One configuration file and one data folder.
 #[derive(Debug)]
@@ -145,7 +152,8 @@ impl Installation {
             Some(line.to_owned())
         })
         .await;
-        let http = http::client();
+        // An answer may take long, and not for ever.
+        let http = http::builder().timeout(Duration::from_secs(300)).build().expect("a client without TLS can be made");
         Serving { process, http, url }
     }
 
@@ -173,9 +181,7 @@ pub struct Started(tokio::process::Child);
 impl Started {
     /// Sends a signal, by its name without `SIG`, and waits for the end.
     pub async fn ended_by(self, signal: &str) -> Ran {
-        let id = self.0.id().expect("it is still running").to_string();
-        let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status().expect("`kill` runs");
-        assert!(sent.success(), "SIG{signal} was not sent: {sent}");
+        process::signal(self.0.id().expect("it is still running"), signal);
         let output = tokio::time::timeout(Duration::from_secs(60), self.0.wait_with_output())
             .await
             .unwrap_or_else(|_elapsed| panic!("SIG{signal} does not end it"))

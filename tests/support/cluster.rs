@@ -14,12 +14,13 @@ use std::{
 use data_encoding::BASE64;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 
 use crate::{
     certificate::{Authority, Issued, write},
-    etcd::{Release, free_address},
+    etcd::Release,
     gateway::{Gateway, range_end},
+    http,
+    port::free_address,
     process::Process,
     wait,
 };
@@ -173,7 +174,12 @@ impl Cluster {
         self.kill(member);
         self.launch(release, member);
         let gateway = self.plain_gateway(member);
-        wait::until("the member is back", PATIENCE, async || gateway.is_up().await.then_some(())).await;
+        let process = self.members[member].process.as_mut().expect("it was launched");
+        wait::until("the member is back", PATIENCE, async || {
+            assert!(process.ended().is_none(), "it ended; {}", process.last_words());
+            gateway.is_up().await.then_some(())
+        })
+        .await;
     }
 
     /// Looks into the cluster as nobody, by a member's other door.
@@ -187,6 +193,7 @@ impl Cluster {
             self.launch(release, member);
         }
         let begin = Instant::now();
+        let http = http::builder().timeout(Duration::from_secs(2)).build().expect("an HTTP client can be made");
         for index in 0..self.members.len() {
             let gateway = self.plain_gateway(index);
             let member = &mut self.members[index];
@@ -200,7 +207,8 @@ impl Cluster {
                 assert!(begin.elapsed() < PATIENCE, "etcd does not answer; {}", process.last_words());
                 let is_ready = match ready {
                     Ready::Answers => gateway.is_ready().await,
-                    Ready::Listens => TcpStream::connect(member.client).await.is_ok(),
+                    // Both doors are opened at the same moment.
+                    Ready::Listens => http.get(format!("http://{}/version", member.plain)).send().await.is_ok(),
                 };
                 is_ready.then_some(true)
             })
@@ -237,6 +245,10 @@ impl Cluster {
             .arg("--trusted-ca-file")
             .arg(folder.join("ca.pem"))
             .arg("--client-cert-auth");
+        if release == Release::Current {
+            // A slow disk would hold elections up; no power fails here.
+            command.arg("--unsafe-no-fsync");
+        }
         let log = folder.join(format!("log-{index}"));
         self.members[index].process = Some(Process::start(&mut command, &log));
     }

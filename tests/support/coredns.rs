@@ -2,8 +2,7 @@
 
 use std::{
     fmt::Write,
-    io::ErrorKind,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr},
     process::Command,
     time::{Duration, Instant},
 };
@@ -12,13 +11,14 @@ use tempfile::TempDir;
 
 use crate::{
     dns::{self, Transport},
+    port::free_address,
     process::Process,
     tool::Tool,
     wait,
 };
 
 /// How long it may take to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What it is to serve.
 #[derive(Clone, Debug)]
@@ -191,17 +191,5 @@ impl CoreDns {
         .await;
         self.process = ready.then_some(process);
         ready
-    }
-}
-
-/// An address of loopback with a port that is free for UDP and TCP.
-pub fn free_address() -> SocketAddr {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        match UdpSocket::bind(address) {
-            Ok(_) => return address,
-            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}"),
-        }
     }
 }

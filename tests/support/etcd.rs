@@ -1,17 +1,17 @@
 //! A real etcd on loopback.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     process::Command,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use crate::{gateway::Gateway, process::Process, tool::Tool, wait};
+use crate::{gateway::Gateway, port::free_address, process::Process, tool::Tool, wait};
 
 /// How long a server may take to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,15 +128,4 @@ impl Etcd {
         self.process = ready.then_some(process);
         ready
     }
-}
-
-/// An address of loopback with a port that is free for TCP at this moment.
-pub fn free_address() -> SocketAddr {
-    free_address_of(IpAddr::V4(Ipv4Addr::LOCALHOST))
-}
-
-/// The same, of a given address of this machine.
-pub fn free_address_of(ip: IpAddr) -> SocketAddr {
-    let listener = TcpListener::bind((ip, 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
 }

@@ -4,7 +4,7 @@
 //! [`coredns`] start them, [`gateway`] looks into the tree and [`dns`] asks
 //! the server, both without a line of the component's code, so that agreement
 //! proves something. [`proxy`] stands between the component and etcd and
-//! breaks things; [`front`] puts a handler in this process on a port, and [`http`] has clients. [`cases`] reads the measured facts about CoreDNS. [`app`]
+//! breaks things; [`front`] puts a handler in this process on a [`port`], and [`http`] has clients. [`cases`] reads the measured facts about CoreDNS. [`app`]
 //! makes [`change`]s through the library, [`cli`] through the binary, on a [`terminal`] where that matters;
 //! [`fixture`] has components that misbehave; [`external_dns`] is another
 //! program on the same tree. [`cluster`] is an etcd as in
@@ -36,7 +36,9 @@ pub mod generator;
 pub mod http;
 pub mod left_out;
 pub mod model;
+pub mod odd_etcd;
 pub mod oracle;
+pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod race;

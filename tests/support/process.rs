@@ -6,6 +6,8 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A running program, ended by its process id when it is dropped. What it
 /// prints goes to a file, which is shown when something fails.
 #[derive(Debug)]
@@ -35,6 +37,11 @@ impl Process {
         self.child.try_wait().expect("the child is ours to wait for")
     }
 
+    /// The program's path.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The last lines that it printed.
     pub fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
@@ -49,8 +56,7 @@ impl Process {
 
     /// Sends it a signal, by its name without `SIG`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent to {}", self.name);
+        signal(self.child.id(), name);
     }
 
     /// Ends it at once, as a power failure would.
@@ -59,6 +65,19 @@ impl Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a process a signal, by its name without `SIG`.
+pub fn signal(process: u32, name: &str) {
+    let signal = match name {
+        "TERM" => Signal::TERM,
+        "KILL" => Signal::KILL,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        other => panic!("SIG{other} is not among the signals that are sent here"),
+    };
+    let id = i32::try_from(process).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(id, signal).unwrap_or_else(|error| panic!("SIG{name} was not sent to {process}: {error}"));
 }
 
 impl Drop for Process {

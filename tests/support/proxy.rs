@@ -6,7 +6,7 @@
 
 use std::{
     fmt, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,10 +14,11 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::{JoinHandle, JoinSet},
 };
 
-use crate::http;
+use crate::{http, port::free_address};
 
 /// What becomes of a request.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub enum Fault {
     SlowAnswer(Duration),
     /// The request waits, then etcd carries it out.
     SlowRequest(Duration),
+    /// The request waits until the gate is closed, then etcd carries it out.
+    HeldRequest(Arc<Semaphore>),
     /// etcd never sees the request, and nothing is answered.
     Stall,
     /// etcd never sees the request; this is answered.
@@ -166,6 +169,7 @@ struct Shared {
 struct State {
     rules: Vec<Rule>,
     seen: Vec<Request>,
+    answered: usize,
     connections: usize,
 }
 
@@ -186,7 +190,7 @@ impl Proxy {
     pub async fn start(upstream: SocketAddr) -> Self {
         let http = http::client();
         let shared = Arc::new(Shared { upstream, http, state: Mutex::default() });
-        let mut proxy = Self { address: (Ipv4Addr::LOCALHOST, 0).into(), shared, accepting: None };
+        let mut proxy = Self { address: free_address(), shared, accepting: None };
         proxy.open().await;
         proxy
     }
@@ -225,12 +229,16 @@ impl Proxy {
     pub async fn open(&mut self) {
         self.close().await;
         let listener = TcpListener::bind(self.address).await.expect("the proxy's address is free");
-        self.address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::clone(&self.shared);
         self.accepting = Some(tokio::spawn(async move {
             // Dropped with this task, and with it every connection.
             let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Out of file handles, say: that passes.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 shared.state.lock().unwrap().connections += 1;
                 let shared = Arc::clone(&shared);
                 connections.spawn(async move { serve(stream, &shared).await });
@@ -242,6 +250,7 @@ impl Proxy {
     pub fn forget(&self) {
         let mut state = self.shared.state.lock().unwrap();
         state.seen.clear();
+        state.answered = 0;
         state.connections = 0;
     }
 
@@ -253,6 +262,11 @@ impl Proxy {
     /// The requests so far that would change what etcd holds.
     pub fn writes(&self) -> Vec<Request> {
         self.requests().into_iter().filter(Request::is_write).collect()
+    }
+
+    /// How many requests etcd has answered, whatever became of its answers.
+    pub fn answered(&self) -> usize {
+        self.shared.state.lock().unwrap().answered
     }
 
     /// How many connections were made.
@@ -306,10 +320,16 @@ async fn handle(client: &mut TcpStream, shared: &Shared, request: &Request, faul
             tokio::time::sleep(*pause).await;
             forward(shared, request).await
         }
+        Some(Fault::HeldRequest(gate)) => {
+            // Nobody gets a permit: that the gate is closed ends the waiting.
+            let _ = gate.acquire().await;
+            forward(shared, request).await
+        }
         _ => forward(shared, request).await,
     };
     // etcd is away: for the component the connection breaks.
     let Ok(answer) = answer else { return reset(client) };
+    shared.state.lock().unwrap().answered += 1;
     match fault {
         Some(Fault::ResetAfter) => reset(client),
         Some(Fault::CutAnswer(length)) => {

@@ -14,8 +14,8 @@ use super::bindings::{
 };
 use crate::{
     change::{Action, Change, Filter, Outcome, Page, Problem, Selector, Status},
-    manager::Options,
     name::Name,
+    options::Options,
     rdata::{RData, RrType, Soa},
     reason::{Code, Reason},
     record::{Record, RecordSet, Ttl},

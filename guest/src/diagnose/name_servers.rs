@@ -8,8 +8,8 @@ use crate::{
     name::Name,
     ports::{Answer, DnsFault, Question},
     rdata::{RData, RrType},
+    reply::{NXDOMAIN, rcode_name, trouble_of},
     verification::Level,
-    verify::{NXDOMAIN, rcode_name, trouble_of},
     zone::Zone,
 };
 

@@ -4,7 +4,10 @@
 //! was faster: the rest is read and planned anew. A transaction whose answer is lost is settled before anything else happens: its
 //! epochs tell whether it can still be done, its keys whether it was.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::Call;
 use crate::{
@@ -25,6 +28,8 @@ use crate::{
 const WINDOW: usize = 256;
 /// Rounds of reading for one window; more mean that something is wrong with the tree.
 const MAX_ROUNDS: u32 = 64;
+/// With less time than this nothing is tried again: it would be cut short, and tell of that instead of what is wrong.
+const SHORTEST_TRY: Duration = Duration::from_millis(100);
 /// Answers that are none of etcd's, in a row, before it is taken for something else.
 const MAX_NONSENSE: u32 = 4;
 
@@ -48,6 +53,7 @@ pub(super) fn apply(call: &mut Call<'_>, changes: Vec<Result<Change, Reason>>) -
         changes: &parsed,
         outcomes,
         queue,
+        begun: BTreeMap::new(),
         size: Size::default(),
         window: WINDOW,
         last: None,
@@ -75,11 +81,32 @@ struct Applier<'a, 'c> {
     outcomes: Vec<Option<Outcome>>,
     /// What is to be done, in order.
     queue: VecDeque<usize>,
+    /// Of which a part was written, perhaps: what they were to come to when that was begun.
+    begun: BTreeMap<usize, Outcome>,
     size: Size,
     window: usize,
     /// Why the last attempt came to nothing.
     last: Option<Reason>,
     nonsense: u32,
+}
+
+/// What a transaction writes.
+#[derive(Clone, Copy)]
+enum Steps<'a> {
+    /// All of these.
+    Whole(&'a [(usize, &'a Step)]),
+    /// A part of this one, which no transaction has room for.
+    Part(usize, &'a Step),
+}
+
+impl<'a> Steps<'a> {
+    /// Those that are done with it.
+    fn whole(self) -> &'a [(usize, &'a Step)] {
+        match self {
+            Self::Whole(steps) => steps,
+            Self::Part(..) => &[],
+        }
+    }
 }
 
 /// How a session ended that did not empty the queue.
@@ -125,6 +152,10 @@ impl Applier<'_, '_> {
     }
 
     fn settle(&mut self, item: usize, outcome: Outcome) {
+        let outcome = match self.begun.get(&item) {
+            Some(first) => in_parts(first, outcome),
+            None => outcome,
+        };
         if let Some(slot) = self.outcomes.get_mut(item) {
             *slot = Some(outcome);
         }
@@ -238,7 +269,7 @@ impl Applier<'_, '_> {
         self.call
             .log(LogLevel::Debug, &format!("{}: {reason}; trying again in {pause:?}", self.call.options.request_id));
         self.call.budget.sleep(pause);
-        if self.call.budget.is_over() {
+        if self.call.budget.left() < SHORTEST_TRY {
             return Err(Interrupted::Stop(reason));
         }
         self.last = Some(reason);
@@ -263,7 +294,7 @@ impl Applier<'_, '_> {
             if fitting == 0 {
                 for part in session.in_parts(first, self.size) {
                     let (transaction, zones) = session.part(view, first, &part);
-                    self.commit(session, &transaction, &zones, &[(*item, first)])?;
+                    self.commit(session, &transaction, &zones, Steps::Part(*item, first))?;
                 }
                 self.finish(&[(*item, first)]);
                 rest = rest.get(1..).unwrap_or_default();
@@ -272,7 +303,7 @@ impl Applier<'_, '_> {
             let (now, later) = rest.split_at(fitting.min(rest.len()));
             let together: Vec<(usize, &Step)> = now.iter().map(|(item, step)| (*item, step.as_ref())).collect();
             let (transaction, zones) = session.together(view, clear.get(..fitting).unwrap_or_default());
-            self.commit(session, &transaction, &zones, &together)?;
+            self.commit(session, &transaction, &zones, Steps::Whole(&together))?;
             self.finish(&together);
             rest = later;
         }
@@ -287,13 +318,18 @@ impl Applier<'_, '_> {
         self.queue.retain(|item| !done.contains(item));
     }
 
+    /// A part of it is written, perhaps.
+    fn begin(&mut self, item: usize, step: &Step) {
+        self.begun.entry(item).or_insert_with(|| step.outcome.clone());
+    }
+
     /// Writes one transaction. Returns only when it is written.
     fn commit(
         &mut self,
         session: &mut Session<'_>,
         transaction: &Transaction,
         zones: &std::collections::BTreeSet<crate::zone::Zone>,
-        steps: &[(usize, &Step)],
+        steps: Steps<'_>,
     ) -> Result<(), Interrupted> {
         loop {
             self.call.requests += 1;
@@ -301,6 +337,9 @@ impl Applier<'_, '_> {
             match gateway.write(transaction, self.call.request_timeout()) {
                 Ok(Written::Committed(revision)) => {
                     session.committed(transaction, zones, revision);
+                    if let Steps::Part(item, step) = steps {
+                        self.begin(item, step);
+                    }
                     return Ok(());
                 }
                 Ok(Written::Compared) => {
@@ -310,26 +349,36 @@ impl Applier<'_, '_> {
                     return self.pause_for(pause, reason).and(Err(Interrupted::Again));
                 }
                 Err(fault) if fault.may_be_done() => {
-                    return match self.settle_lost(transaction, steps, &fault) {
+                    let settled = self.settle_lost(transaction, steps.whole(), &fault);
+                    // The rest of it is planned anew; as it is found, it tells nothing of how it was.
+                    if let Steps::Part(item, step) = steps {
+                        self.begin(item, step);
+                    }
+                    return match settled {
                         Settled::Committed => {
-                            self.finish(steps);
+                            self.finish(steps.whole());
                             Err(Interrupted::Again)
                         }
                         Settled::Partly(done) => {
-                            let written: Vec<(usize, &Step)> =
-                                steps.iter().zip(done).filter(|(_, done)| *done).map(|(step, _)| *step).collect();
+                            let written: Vec<(usize, &Step)> = steps
+                                .whole()
+                                .iter()
+                                .zip(done)
+                                .filter(|(_, done)| *done)
+                                .map(|(step, _)| *step)
+                                .collect();
                             self.finish(&written);
                             Err(Interrupted::Again)
                         }
                         Settled::Unknown(reason) => {
-                            for (item, step) in steps {
+                            for (item, step) in steps.whole() {
                                 let outcome = step.outcome.clone();
                                 self.settle(
                                     *item,
                                     Outcome { status: Status::Unknown, reason: Some(reason.clone()), ..outcome },
                                 );
                             }
-                            let unknown: Vec<usize> = steps.iter().map(|(item, _)| *item).collect();
+                            let unknown: Vec<usize> = steps.whole().iter().map(|(item, _)| *item).collect();
                             self.queue.retain(|item| !unknown.contains(item));
                             Err(Interrupted::Stop(reason))
                         }
@@ -432,6 +481,24 @@ impl Applier<'_, '_> {
             })
             .collect();
         Settled::Partly(done)
+    }
+}
+
+/// The outcome of a change of which a part was written, perhaps, before it was planned once more: it is told as one change, and
+/// where the rest was not written, nobody may take it for not made at all.
+fn in_parts(first: &Outcome, last: Outcome) -> Outcome {
+    match last.status {
+        Status::Created | Status::Updated | Status::Deleted | Status::Unchanged => {
+            Outcome { status: first.status, before: first.before.clone(), ..last }
+        }
+        Status::Unknown => last,
+        Status::Conflict | Status::Refused | Status::Failed => {
+            let reason = last.reason.map(|Reason { code, message }| {
+                let message = format!("a part of this was written, and then: {message}; call again to complete it");
+                Reason { code, message }
+            });
+            Outcome { status: Status::Unknown, reason, before: first.before.clone(), ..last }
+        }
     }
 }
 

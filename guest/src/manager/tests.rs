@@ -418,6 +418,55 @@ fn a_set_too_large_for_a_transaction_is_written_in_parts() {
     assert_eq!(world.backend.tree(), BTreeMap::new());
 }
 
+/// Three sets at one name: adopting or removing them all takes more than one transaction.
+fn large() -> Vec<Change> {
+    let values = (1..51).map(a).collect::<Vec<_>>();
+    let text = (0..50u8).map(|i| RData::Txt(vec![b'a' + i % 26, b'0' + i / 26])).collect::<Vec<_>>();
+    let v6 = (0..50u16).map(|i| RData::Aaaa([0x2001, 0xdb8, 0, 0, 0, 0, 0, i].into())).collect::<Vec<_>>();
+    vec![replace("w.ex.test", values), replace("w.ex.test", text), replace("w.ex.test", v6)]
+}
+
+#[test]
+fn a_part_whose_answer_is_lost_is_not_taken_for_the_whole() {
+    for place in 0..3 {
+        for lost in [Fault::LostAfter, Fault::LostBefore] {
+            let world = World::new("ex.test");
+            world.apply(large());
+            let before = world.check_tree().len();
+            world.backend.after_writes(place, lost);
+
+            let outcome = world.one(remove("w.ex.test"));
+
+            assert_eq!(
+                (outcome.status, outcome.before.len()),
+                (Status::Deleted, before),
+                "{place} {lost:?}: {outcome:?}"
+            );
+            assert_eq!(world.backend.tree(), BTreeMap::new(), "{place} {lost:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_written_in_part_did_not_fail() {
+    let world = World::new("ex.test");
+    world.apply(large());
+    let before = world.backend.tree().len();
+    world.backend.after_writes(1, Fault::Answer(403, r#"{"code":7,"message":"etcdserver: permission denied"}"#));
+
+    let outcome = world.one(remove("w.ex.test"));
+
+    assert!(world.backend.tree().len() < before, "the first part is written");
+    assert_eq!(outcome.status, Status::Unknown, "{outcome:?}");
+    assert_eq!(outcome.before.len(), 150);
+    let reason = outcome.reason.unwrap();
+    assert!(reason.message.starts_with("a part of this was written, and then: "), "{reason:?}");
+    assert!(reason.message.contains("permission denied"), "{reason:?}");
+
+    assert_eq!(world.one(remove("w.ex.test")).status, Status::Deleted);
+    assert_eq!(world.backend.tree(), BTreeMap::new());
+}
+
 #[test]
 fn pages_hold_whole_sets_and_everything_once() {
     let world = World::new("ex.test");

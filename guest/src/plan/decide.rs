@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Planner, Refusal, owner::Stranger, site::Site};
+use super::{
+    Planner, Refusal,
+    owner::{Stranger, owned},
+    site::Site,
+};
 use crate::{
     change::{Action, Change, Outcome, Selector, Status},
     check, layout,
@@ -201,17 +205,6 @@ fn as_served(data: &RData) -> RData {
         }
         other => other.clone(),
     }
-}
-
-pub(super) fn owned(name: &Name, theirs: &Record) -> Refusal {
-    let by = match &theirs.owner {
-        Some(owner) => format!("owner `{owner}`"),
-        None => "no known owner".to_owned(),
-    };
-    Refusal::conflict(
-        Code::OwnedBy(theirs.owner.clone()),
-        format!("`{name}` is taken: {} `{}` stands there, of {by}; it is left as it is", theirs.rr_type(), theirs.data),
-    )
 }
 
 /// A CNAME stands alone (RFC 1034 3.6.2).

@@ -180,7 +180,7 @@ impl Planner<'_> {
         if !site.ours.iter().any(goes)
             && let Some(theirs) = site.ours.iter().find(|record| selector.selects(record) && record.owner.is_some())
         {
-            return Err(super::decide::owned(&selector.name, theirs));
+            return Err(owned(&selector.name, theirs));
         }
         // The id of a server goes with the mark: with that server's end the value is no longer ours to remove.
         let released = |record: &Record| Record { owner: None, resource: None, ..record.clone() };
@@ -189,6 +189,18 @@ impl Planner<'_> {
         all.sort();
         Ok(all)
     }
+}
+
+/// A name is taken: whose what stands there is, for whoever wants it.
+pub(super) fn owned(name: &Name, theirs: &Record) -> Refusal {
+    let by = match &theirs.owner {
+        Some(owner) => format!("owner `{owner}`"),
+        None => "no known owner".to_owned(),
+    };
+    Refusal::conflict(
+        Code::OwnedBy(theirs.owner.clone()),
+        format!("`{name}` is taken: {} `{}` stands there, of {by}; it is left as it is", theirs.rr_type(), theirs.data),
+    )
 }
 
 /// Values that are named must be there.

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     ports::{Clock, HttpClient, HttpFault, HttpReply, Log, LogLevel, Resolver, Rr, Settings},
     rdata::Soa,
+    reply::{NXDOMAIN, REFUSED, SERVFAIL},
 };
 
 pub(crate) type Reply = Result<Answer, DnsFault>;
@@ -272,6 +273,29 @@ fn without_a_wait_every_server_is_asked_once() {
 }
 
 #[test]
+fn a_lost_datagram_is_no_answer() {
+    for (lost, verdict, asked) in [(1, Verdict::Verified, 2), (2, Verdict::Unreachable, 2)] {
+        let (clock, round) = (FakeClock::default(), Cell::new(0));
+        let resolver = FakeResolver::new(&["s1", "s2"], |question| match question.server.as_str() {
+            "s1" => {
+                round.set(round.get() + 1);
+                if round.get() <= lost { timeout() } else { data(vec![rr("web.ex.test", 60, a("192.0.2.1"))]) }
+            }
+            _ => nxdomain("ex.test", 30),
+        });
+        let ports = FakePorts::new(&clock, resolver);
+
+        let verified = run(&ports, &[("web.ex.test", RrType::A, &[a("192.0.2.1")])], Duration::ZERO).remove(0);
+
+        let verdicts: Vec<_> = verified.answers.iter().map(|seen| seen.verdict).collect();
+        assert_eq!(verdicts, [verdict, Verdict::NotFound]);
+        let questions = ports.resolver.asked();
+        assert_eq!(questions.iter().filter(|question| question.server == "s1").count(), asked);
+        assert_eq!(questions.iter().filter(|question| question.server == "s2").count(), 1);
+    }
+}
+
+#[test]
 fn absence_is_verified_by_nxdomain_and_by_no_data() {
     let alias = || data(vec![rr("web.ex.test", 60, RData::Cname(name("x.ex.test")))]);
     let referral =
@@ -397,7 +421,7 @@ fn a_silent_server_does_not_hold_up_the_others() {
     let verified = run(&ports, &wanted, Duration::ZERO);
 
     let asked = ports.resolver.asked();
-    assert_eq!(asked.iter().filter(|question| question.server == "dead").count(), 64);
+    assert_eq!(asked.iter().filter(|question| question.server == "dead").count(), 2 * 64);
     assert_eq!(asked.iter().filter(|question| question.server == "good").count(), 150);
     for item in verified {
         let verdicts: Vec<_> = item.answers.iter().map(|seen| seen.verdict).collect();

@@ -50,12 +50,10 @@ use wasmtime_wasi_http::{
 
 use crate::{
     bindings::provisioning::dns::log::Level,
-    capability::{
-        log::Lines,
-        policy::{Denial, Endpoint},
-    },
-    state::Shared,
-    watch::Tally,
+    capability::policy::{Denial, Endpoint},
+    lines::Lines,
+    shared::Shared,
+    tally::Tally,
 };
 pub(crate) use sender::Sender;
 

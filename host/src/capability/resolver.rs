@@ -7,6 +7,7 @@
 //! over, the AA and TC bits of the very message and the time that it took.
 
 mod exchange;
+mod import;
 mod wire;
 
 use std::{
@@ -15,24 +16,18 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::{
-    bindings::provisioning::dns::resolver::{Answer, Failure, Host, Question},
+    bindings::provisioning::dns::resolver::{Answer, Failure, Question},
     capability::{
         body,
         dial::Lookup,
         policy::{Authority, never},
     },
-    state::{Shared, State},
-    watch::Tally,
+    shared::Shared,
+    tally::Tally,
 };
-
-/// Questions of one `ask`.
-const QUESTIONS: usize = 256;
-/// Questions under way at one time.
-const IN_FLIGHT: usize = 64;
 
 /// The configured name servers, shared by all calls.
 pub(crate) struct Resolver {
@@ -77,6 +72,11 @@ impl Resolver {
             }
         }
         Ok(resolver)
+    }
+
+    /// The ids of the servers, as the operator wrote them.
+    fn ids(&self) -> Vec<String> {
+        self.servers.iter().map(|server| server.id.clone()).collect()
     }
 
     async fn ask(
@@ -179,30 +179,6 @@ impl NameServer {
     /// Nobody is at any of the addresses.
     fn forget(&self) {
         *self.lock() = Known::default();
-    }
-}
-
-impl Host for State {
-    async fn servers(&mut self) -> wasmtime::Result<Vec<String>> {
-        Ok(self.resolver.servers.iter().map(|server| server.id.clone()).collect())
-    }
-
-    async fn ask(&mut self, questions: Vec<Question>) -> wasmtime::Result<Vec<Result<Answer, Failure>>> {
-        let allowed = questions.len().min(QUESTIONS).min(self.questions_left);
-        self.questions_left -= allowed;
-        let all = questions.len();
-        self.tally.lock().questions += allowed as u64;
-        self.tally.lock().denials.limits += (all - allowed) as u64;
-        let asked = stream::iter(questions.into_iter().take(allowed))
-            .map(|question| {
-                let (resolver, bytes_left, tally) =
-                    (self.resolver.clone(), self.bytes_left.clone(), self.tally.clone());
-                async move { resolver.ask(&question, &bytes_left, &tally).await }
-            })
-            .buffered(IN_FLIGHT);
-        let mut answers: Vec<_> = asked.collect().await;
-        answers.resize(all, Err(Failure::Denied));
-        Ok(answers)
     }
 }
 

@@ -16,8 +16,8 @@ use wasmtime_wasi::{
 
 use crate::{
     bindings::provisioning::dns::log::Level,
-    capability::log::{Lines, escaped},
-    state::Shared,
+    lines::{Lines, escaped},
+    shared::Shared,
 };
 
 /// What one write may bring.

@@ -19,7 +19,6 @@ use tracing::Instrument as _;
 use super::caller::{Caller, Who};
 use super::demand::{Demand, Names};
 use super::error::Failure;
-use super::guard::Guard;
 use super::request_id;
 use crate::timestamp::Timestamp;
 use crate::token::Role;
@@ -107,10 +106,10 @@ struct Item {
 }
 
 /// Writes down what was changed and who was refused. A change goes on when its caller goes away, so that its outcome is known.
-pub(super) async fn record(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let demand = Demand::of(&method, &uri);
-    let finish = move |response| note(guard, method, uri.path().to_owned(), demand, response);
+    let finish = move |response| note(audit, method, uri.path().to_owned(), demand, response);
     if !Demand::of(request.method(), request.uri()).is_change() {
         let response = next.run(request).await;
         return if is_refusal(response.status()) { finish(response).await } else { response };
@@ -127,7 +126,7 @@ fn is_refusal(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
-async fn note(guard: Arc<Guard>, method: Method, path: String, demand: Demand, response: Response) -> Response {
+async fn note(audit: Arc<Audit>, method: Method, path: String, demand: Demand, response: Response) -> Response {
     let (parts, body) = response.into_parts();
     let is_json = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let (told, body) = if is_json {
@@ -145,7 +144,7 @@ async fn note(guard: Arc<Guard>, method: Method, path: String, demand: Demand, r
         let outcome = if parts.status.is_success() { "done" } else { "failed" };
         items.push(Item { name, record_type: None, outcome: outcome.to_owned(), code: code.clone() });
     }
-    guard.audit.write(&Line {
+    audit.write(&Line {
         at: Timestamp::now(),
         request_id: request_id::current(),
         who: caller.map_or("anonymous", Caller::name).to_owned(),

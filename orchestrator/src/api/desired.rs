@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::caller::Caller;
-use super::error::{Body, Errors, Failure, Success, outcomes};
+use super::error::{Errors, Failure};
 use super::request::{self, Parameters, RawQuery};
+use super::success::{Body, Success, outcomes};
 use crate::desired::{Desired, File, MaxDeletes, NoMaximum, Options, Plan, Planned, Set};
 use crate::outcome::Outcome;
 

@@ -1,8 +1,7 @@
-//! The envelope, and the table from errors to statuses.
+//! What a request that does not succeed is answered with, and the table from errors to statuses.
 
 use axum::Json;
 use axum::http::StatusCode;
-use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use dns_manager_host::Error as HostError;
 use dns_manager_host::contract::Code;
@@ -16,69 +15,6 @@ use crate::outcome::{Outcome, Reason, Status};
 use crate::reconcile;
 use crate::registry::{ConditionError, VerifyError};
 use crate::server::Server;
-
-/// Everything went well.
-#[derive(Debug)]
-pub(super) struct Success<T> {
-    status: StatusCode,
-    data: T,
-    /// The revision of what is shown.
-    revision: Option<u64>,
-    /// Where the next page begins.
-    next: Option<String>,
-}
-
-impl<T> Success<T> {
-    pub(super) fn ok(data: T) -> Self {
-        Self { status: StatusCode::OK, data, revision: None, next: None }
-    }
-
-    /// It was begun, and goes on.
-    pub(super) fn accepted(data: T) -> Self {
-        Self { status: StatusCode::ACCEPTED, data, revision: None, next: None }
-    }
-
-    /// With the revision as its ETag.
-    pub(super) fn at(self, revision: u64) -> Self {
-        Self { revision: Some(revision), ..self }
-    }
-
-    /// One page of a list.
-    pub(super) fn page(data: T, next: Option<String>) -> Self {
-        Self { next, ..Self::ok(data) }
-    }
-}
-
-impl<T: Serialize> IntoResponse for Success<T> {
-    fn into_response(self) -> Response {
-        let mut response =
-            (self.status, Json(Envelope { success: true, data: self.data, next: self.next })).into_response();
-        if let Some(revision) = self.revision {
-            response.headers_mut().insert(ETAG, super::condition::tag(revision));
-        }
-        response
-    }
-}
-
-#[derive(Serialize)]
-struct Envelope<T> {
-    success: bool,
-    data: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
-/// What a request that succeeded is answered with.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes `Envelope` with its data's type, and is never made")]
-pub(super) struct Body<T> {
-    /// True.
-    success: bool,
-    /// What was asked for.
-    data: T,
-    /// Of a list in pages: the `cursor` of the next page; absent: this is the last one.
-    next: Option<String>,
-}
 
 /// What a request that did not, or not wholly, succeed is answered with.
 #[derive(ToSchema)]
@@ -168,6 +104,19 @@ impl Failure {
         Self { data, ..Self::new(StatusCode::CONFLICT, TooManyDeletes::CODE, why.to_string()) }
     }
 
+    /// Not everything is as it was asked for: the gravest outcome's status and reason, with all of them.
+    pub(super) fn not_all_done(outcomes: Vec<Outcome>, gravest: Status) -> Self {
+        let mut reasons =
+            outcomes.iter().filter(|outcome| outcome.outcome == gravest).filter_map(|outcome| outcome.reason.as_ref());
+        let Reason { code, message } =
+            reasons.next().cloned().unwrap_or_else(|| Reason { code: gravest.to_string(), message: String::new() });
+        let message = match outcomes.iter().filter(|outcome| !outcome.outcome.is_done()).count() {
+            1 => message,
+            several => format!("{message} (and {} more, see data)", several - 1),
+        };
+        Self { data: Some(Data::Outcomes(outcomes)), ..Self::new(status_of_outcome(gravest), &code, message) }
+    }
+
     /// The same key was used for another request.
     pub(super) fn key_reused() -> Self {
         let message = "this Idempotency-Key was used for another request: choose a new one for each".to_owned();
@@ -200,22 +149,6 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         (self.status, Json(self)).into_response()
     }
-}
-
-/// 200 if everything is as it was asked for, else the gravest outcome's status and reason; the outcomes in both cases.
-pub(super) fn outcomes(outcomes: Vec<Outcome>) -> Result<Success<Vec<Outcome>>, Failure> {
-    let not_done = || outcomes.iter().filter(|outcome| !outcome.outcome.is_done());
-    let Some(gravest) = not_done().map(|outcome| outcome.outcome).max() else {
-        return Ok(Success::ok(outcomes));
-    };
-    let reason = not_done().filter(|outcome| outcome.outcome == gravest).find_map(|outcome| outcome.reason.clone());
-    let reason = reason.unwrap_or_else(|| Reason { code: gravest.to_string(), message: String::new() });
-    let message = match not_done().count() {
-        1 => reason.message,
-        several => format!("{} (and {} more, see data)", reason.message, several - 1),
-    };
-    let failure = Failure::new(status_of_outcome(gravest), &reason.code, message);
-    Err(Failure { data: Some(Data::Outcomes(outcomes)), ..failure })
 }
 
 fn status_of_outcome(status: Status) -> StatusCode {
@@ -331,6 +264,7 @@ impl From<inventory::Error> for Failure {
 mod tests {
     use dns_manager_host::contract;
 
+    use super::super::success::outcomes;
     use super::*;
 
     fn outcome(status: Status, message: &str) -> Outcome {

@@ -97,10 +97,11 @@ impl Follower {
             lifecycle: service.lifecycle.clone(),
             changes: service.lifecycle.changes(),
             stopping: service.stopping.clone(),
+            // It was seen by whoever asks, so that its end is told even if nothing else is; no revision is that.
+            told: one.iter().map(|(id, hostname)| (*id, (u64::MAX, hostname.clone()))).collect(),
             one,
             until_rest,
             zones: Vec::new(),
-            told: BTreeMap::new(),
             due: VecDeque::new(),
             unread: Changed::Anything,
             is_over: false,

@@ -10,7 +10,8 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::Service;
-use super::error::{Body, ErrorBody, Failure, Success};
+use super::error::{ErrorBody, Failure};
+use super::success::{Body, Success};
 use crate::dns;
 
 const BUDGET: Duration = Duration::from_secs(5);

@@ -22,7 +22,6 @@ use tokio::sync::{Semaphore, oneshot};
 use super::caller::{Caller, Who};
 use super::demand::Demand;
 use super::error::Failure;
-use super::guard::Guard;
 use super::request;
 use crate::config::Limits;
 
@@ -79,7 +78,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// How many requests may be at work. Those who wait for a workflow do no work, and have slots of their own; so have those who
 /// listen to events, who may do that for days.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slots {
     working: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -94,19 +93,19 @@ impl Slots {
 }
 
 /// Answers at once that there is too much to do, instead of keeping everybody waiting.
-pub(super) async fn at_once(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn at_once(State(slots): State<Slots>, request: Request, next: Next) -> Response {
     let demand = Demand::of(request.method(), request.uri());
     if demand.role.is_none() {
         return next.run(request).await;
     }
     let slots = if demand.is_stream {
-        &guard.slots.listening
+        slots.listening
     } else if demand.may_wait || wait(request.uri()).is_some() {
-        &guard.slots.waiting
+        slots.waiting
     } else {
-        &guard.slots.working
+        slots.working
     };
-    match Arc::clone(slots).try_acquire_owned() {
+    match slots.try_acquire_owned() {
         // Until nobody listens any more.
         Ok(slot) if demand.is_stream => next.run(request).await.map(|body| Body::new(Keeping::new(body, slot))),
         Ok(_slot) => next.run(request).await,
@@ -123,8 +122,7 @@ fn refusal(status: StatusCode, code: &str, message: String, wait: Duration) -> R
 }
 
 /// Ends what takes too long: a body that does not arrive, or an answer.
-pub(super) async fn time(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let limits = &guard.limits;
+pub(super) async fn time(State(limits): State<Limits>, request: Request, next: Next) -> Response {
     let demand = Demand::of(request.method(), request.uri());
     let times = if demand.is_bulk { BULK } else { 1 };
     let asked = if demand.may_wait { Some(request::MAX_WAIT) } else { wait(request.uri()) };

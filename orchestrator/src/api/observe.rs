@@ -1,6 +1,5 @@
 //! What is counted of every request. `GET /metrics` shows it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,19 +8,19 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Service;
-use super::guard::Guard;
+use crate::metrics::Metrics;
 
 /// In place of paths that nothing is at: theirs are without number.
 const NO_ROUTE: &str = "none";
 
 /// Counts a request, also one that is refused, breaks down or takes too long.
-pub(super) async fn observe(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str).to_owned();
     let method = method(request.method());
     let response = next.run(request).await;
     let (status, took) = (response.status().as_u16(), began.elapsed());
-    guard.metrics.request(method, &route, status, took);
+    metrics.request(method, &route, status, took);
     tracing::debug!(method, route, status, took = took.as_secs_f64(), "answered");
     response
 }

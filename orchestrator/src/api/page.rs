@@ -2,8 +2,9 @@
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::error::{Failure, Success};
+use super::error::Failure;
 use super::request::Parameters;
+use super::success::Success;
 
 const MOST: usize = 10_000;
 /// Names of the parameters.

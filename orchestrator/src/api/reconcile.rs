@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::desired::Most;
-use super::error::{Body, Errors, Failure, Success};
+use super::error::{Errors, Failure};
 use super::request::{self, Parameters, RawQuery};
+use super::success::{Body, Success};
 use crate::reconcile::{Options, Report};
 
 /// What holds for the pass.

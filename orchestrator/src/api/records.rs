@@ -13,9 +13,10 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::condition;
-use super::error::{Body, Errors, Failure, Success, outcomes};
+use super::error::{Errors, Failure};
 use super::page::{self, Page};
 use super::request::{self, Parameters, RawQuery};
+use super::success::{Body, Success, outcomes};
 use crate::outcome::Outcome;
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Selection, SetTag, Wanted};
@@ -272,6 +273,8 @@ pub(super) struct RepairRequest {
 }
 
 /// Compares the keys of zones with what their records need, and mends what is ours.
+///
+/// A zone that cannot be looked at to its end is a problem without a `place`; an error, if none can.
 #[utoipa::path(post, path = "/api/v1/dns/repair", tag = "records", request_body = Option<RepairRequest>,
     responses((status = 200, body = Body<Vec<Problem>>), Errors))]
 pub(super) async fn repair(
@@ -285,11 +288,7 @@ pub(super) async fn repair(
     if zones.is_empty() {
         return Err(Failure::invalid("no zones are configured: name them, {\"zones\": [\"example.com\"]}"));
     }
-    let mut problems = Vec::new();
-    for zone in &zones {
-        problems.extend(service.registry.repair(zone, dry_run).await?);
-    }
-    Ok(Success::ok(problems))
+    Ok(Success::ok(service.registry.repair_each(&zones, dry_run).await?))
 }
 
 fn set(json: Value, place: &str) -> Result<RecordSet, Failure> {

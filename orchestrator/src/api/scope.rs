@@ -1,7 +1,5 @@
 //! Callers that are limited to zones: they change what is within, and see nothing else.
 
-use std::sync::Arc;
-
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -13,12 +11,11 @@ use serde_json::Value;
 use super::caller::Caller;
 use super::demand::{Demand, Names};
 use super::error::Failure;
-use super::guard::Guard;
 use super::{MAX_BODY_BYTES, MAX_FILE_BYTES, desired, request};
 use crate::name::{HostName, Name};
 
-/// Keeps a caller within its zones.
-pub(super) async fn keep(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+/// Keeps a caller within its zones; the domain completes short names of servers.
+pub(super) async fn keep(State(domain): State<Option<Name>>, request: Request, next: Next) -> Response {
     let caller = match request.extensions().get::<Caller>() {
         Some(caller) if !caller.zones.is_empty() => caller.clone(),
         _ => return next.run(request).await,
@@ -28,12 +25,14 @@ pub(super) async fn keep(State(guard): State<Arc<Guard>>, request: Request, next
         Names::Listed => return filtered(next.run(request).await, &caller).await,
         Names::Any => Err(limited(&caller, "this is about all zones")),
         Names::Path(name) => outside(&caller, [name]).map_or(Ok(request), Err),
-        Names::Host(name) => outside(&caller, [guard.complete(&name)]).map_or(Ok(request), Err),
+        Names::Host(name) => outside(&caller, [completed(&name, domain.as_ref())]).map_or(Ok(request), Err),
         Names::Sets => {
             with_body(request, MAX_BODY_BYTES, |octets, _| outside(&caller, sets(octets)?).map_or(Ok(()), Err)).await
         }
         Names::Server => {
-            let check = |octets: &[u8], _| outside(&caller, [guard.complete(&hostname(octets)?)]).map_or(Ok(()), Err);
+            let check = |octets: &[u8], _| {
+                outside(&caller, [completed(&hostname(octets)?, domain.as_ref())]).map_or(Ok(()), Err)
+            };
             with_body(request, MAX_BODY_BYTES, check).await
         }
         Names::Wish => {
@@ -47,12 +46,9 @@ pub(super) async fn keep(State(guard): State<Arc<Guard>>, request: Request, next
     }
 }
 
-impl Guard {
-    /// A server's name as whoever answers will read it.
-    fn complete(&self, text: &str) -> String {
-        HostName::complete(text, self.domain.as_ref(), "")
-            .map_or_else(|_| text.to_owned(), |name| name.as_str().to_owned())
-    }
+/// A server's name as whoever answers will read it.
+fn completed(text: &str, domain: Option<&Name>) -> String {
+    HostName::complete(text, domain, "").map_or_else(|_| text.to_owned(), |name| name.as_str().to_owned())
 }
 
 /// Refuses if one of these names is not the caller's.

@@ -12,10 +12,11 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::condition;
-use super::error::{Body, Errors, Failure, Success};
+use super::error::{Errors, Failure};
 use super::idempotency;
 use super::page::{self, Page};
 use super::request::{self, Parameters, RawQuery};
+use super::success::{Body, Success};
 use crate::lifecycle::{Lifecycle, Workflow};
 use crate::server::{self, Server};
 

@@ -1,6 +1,7 @@
 //! `reconcile`
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use clap::Args;
 use futures_util::{StreamExt as _, stream};
@@ -9,7 +10,9 @@ use super::output::{Console, Rows};
 use super::progress::Servers;
 use super::server::{self, Access};
 use super::{Exit, Failure, Settings};
+use crate::config::Config;
 use crate::desired::MaxDeletes;
+use crate::inventory::Inventory;
 use crate::reconcile::{Options, Policy, Reconciler, Report, Summary};
 use crate::remote::Remote;
 use crate::server::Server;
@@ -37,19 +40,30 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
     match server::open(&config, console).await? {
         Access::Through(remote) => through(&remote, options, console).await,
         Access::Alone(inventory) => {
-            let (dns, lifecycle) = server::parts(&config, inventory).await?;
-            let report = Reconciler::new(dns, lifecycle.clone(), Policy::of(&config)).run(options).await?;
-            // Without a service, nobody else goes on with them.
-            let register = |hostname: String| {
-                let lifecycle = &lifecycle;
-                async move {
-                    let server = async { Ok(lifecycle.resume(&hostname).await?.run(|_| {}).await?) }.await;
-                    (hostname, server)
-                }
-            };
-            ended(&report, register, console).await
+            let ended = alone(&config, Arc::clone(&inventory), options, console).await;
+            inventory.leave().await;
+            ended
         }
     }
+}
+
+async fn alone(
+    config: &Config,
+    inventory: Arc<dyn Inventory>,
+    options: Options,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let (dns, lifecycle) = server::parts(config, inventory).await?;
+    let report = Reconciler::new(dns, lifecycle.clone(), Policy::of(config)).run(options).await?;
+    // Without a service, nobody else goes on with them.
+    let register = |hostname: String| {
+        let lifecycle = &lifecycle;
+        async move {
+            let server = async { Ok(lifecycle.resume(&hostname).await?.run(|_| {}).await?) }.await;
+            (hostname, server)
+        }
+    };
+    ended(&report, register, console).await
 }
 
 async fn through(remote: &Remote, options: Options, console: &mut Console<'_>) -> Result<Exit, Failure> {

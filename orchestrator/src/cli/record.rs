@@ -12,8 +12,9 @@ use clap::{Args, Subcommand};
 use super::output::{self, Console, Rows};
 use super::{Exit, Failure, Settings, zone};
 use crate::config::Config;
-use crate::dns::{self, Dns};
+use crate::dns::Dns;
 use crate::outcome::Outcome;
+use crate::plugin;
 use crate::record::{Record, RecordSet, RecordType};
 use crate::registry::{Listing, Registry, Selection, Wanted};
 use crate::remote::Remote;
@@ -207,17 +208,18 @@ pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Con
         }
         Command::Repair { zone, dry_run } => {
             let zones: Vec<_> = zone.into_iter().collect();
-            match &access {
+            let problems = match &access {
                 Access::Alone { registry, config, .. } => {
                     let configured = config.dns.zones.iter().map(ToString::to_string);
                     let zones = if zones.is_empty() { configured.collect() } else { zones };
                     if zones.is_empty() {
                         return Err(Failure::Usage(anyhow::anyhow!("no zones are configured: name the one to repair")));
                     }
-                    repair(registry, &zones, dry_run, console).await
+                    registry.repair_each(&zones, dry_run).await?
                 }
-                Access::Through(remote) => repaired(&remote.repair(&zones, dry_run).await?, true, dry_run, console),
-            }
+                Access::Through(remote) => remote.repair(&zones, dry_run).await?,
+            };
+            repaired(&problems, dry_run, console)
         }
         Command::Verify { selected, wait } => {
             let selection = selected.into();
@@ -238,41 +240,18 @@ pub(super) async fn run(command: Any, settings: &Settings<'_>, console: &mut Con
     }
 }
 
-/// What was found in one zone stands even if the next cannot be looked at; where none can be, there is nothing to show.
-async fn repair(
-    registry: &Registry,
-    zones: &[String],
-    is_dry: bool,
-    console: &mut Console<'_>,
-) -> Result<Exit, Failure> {
-    let (mut problems, mut broken) = (Vec::new(), Vec::new());
-    for zone in zones {
-        match registry.repair(zone, is_dry).await {
-            Ok(found) => problems.extend(found),
-            Err(error) => broken.push((zone, error)),
-        }
+fn repaired(problems: &[Problem], is_dry: bool, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    for Problem { zone, reason, .. } in problems.iter().filter(|problem| problem.place.is_none()) {
+        console.error(&format!("{zone}: {} ({})", reason.message, reason.code));
     }
-    let is_whole = broken.is_empty();
-    let last = if broken.len() == zones.len() { broken.pop() } else { None };
-    for (zone, error) in &broken {
-        console.error(&format!("{zone}: {}", dns::why(error)));
-    }
-    match last {
-        Some((_, error)) => Err(error.into()),
-        None => repaired(&problems, is_whole, is_dry, console),
-    }
-}
-
-fn repaired(problems: &[Problem], is_whole: bool, is_dry: bool, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let is_well = is_whole && problems.is_empty();
     let well = || "every key is as the records need it\n".to_owned();
-    console.result(problems, |problems| if is_well { well() } else { problem_table(problems) })?;
-    let left = problems.iter().filter(|problem| !problem.mended).count();
+    console.result(problems, |problems| if problems.is_empty() { well() } else { problem_table(problems) })?;
+    let left = problems.iter().filter(|problem| problem.place.is_some() && !problem.mended).count();
     if left > 0 {
         let why = if is_dry { "this was a dry run" } else { "they are not ours to mend" };
         console.error(&format!("{left} keys are left as they are: {why}"));
     }
-    Ok(Exit::when(is_whole && left == 0))
+    Ok(Exit::when(problems.iter().all(|problem| problem.mended)))
 }
 
 /// The way to the records: the component, or a running service that was named, or that holds the embedded store.
@@ -291,7 +270,7 @@ impl Access {
         let config = Box::new(settings.load(console)?);
         let deadline = Instant::now() + HELD_FOR;
         loop {
-            let held = match dns::connect_now(&config).await {
+            let held = match plugin::connect_now(&config).await {
                 Ok(manager) => {
                     let dns: Arc<dyn Dns> = Arc::new(manager);
                     let registry = Registry::new(Arc::clone(&dns), config.dns.ttl).with_ptr(config.dns.ptr);
@@ -398,6 +377,7 @@ fn table(records: &[Record]) -> String {
 fn problem_table(problems: &[Problem]) -> String {
     let mut rows = Rows::new(&["KEY", "PROBLEM", "MENDED"]);
     for Problem { place, mended, reason, .. } in problems {
+        let Some(place) = place else { continue };
         rows.add(&[place, &format!("{}: {}", reason.code, reason.message), if *mended { "yes" } else { "no" }]);
     }
     rows.text()

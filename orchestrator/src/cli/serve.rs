@@ -1,10 +1,11 @@
 //! `serve`
 
+use anyhow::Context as _;
 use serde::Serialize;
-use tokio::signal;
 
 use super::output::Console;
 use super::{Exit, Failure, Settings};
+use crate::interruption::Interruption;
 use crate::serve;
 
 /// Where the service listens.
@@ -15,9 +16,14 @@ struct Listening {
 
 pub(super) async fn run(settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
-    let running = serve::start(&config).await?;
+    let mut interruption = Interruption::listen().context("listening for signals")?;
+    let running = tokio::select! {
+        running = serve::start(&config) => running?,
+        // Nothing runs yet that would have to be stopped.
+        () = interruption.came() => return Ok(Exit::Done),
+    };
     console.result(&Listening { url: running.url() }, |listening| format!("listening on {}\n", listening.url))?;
-    told_to_stop().await?;
+    interruption.came().await;
     tracing::info!("stopping");
     tokio::select! {
         stopped = running.stop() => {
@@ -25,24 +31,9 @@ pub(super) async fn run(settings: &Settings<'_>, console: &mut Console<'_>) -> R
             Ok(Exit::Done)
         }
         // Told twice: at once. What was at work is in the inventory, and the next process goes on with it.
-        told = told_to_stop() => {
-            told?;
+        () = interruption.came() => {
             tracing::warn!("stopping at once");
             Ok(Exit::Failed)
         }
     }
-}
-
-#[cfg(unix)]
-async fn told_to_stop() -> std::io::Result<()> {
-    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = signal::ctrl_c() => interrupted,
-    }
-}
-
-#[cfg(not(unix))]
-async fn told_to_stop() -> std::io::Result<()> {
-    signal::ctrl_c().await
 }

@@ -16,9 +16,10 @@ use super::progress::{Progress, Servers};
 use super::{Exit, Failure, Settings, zone};
 use crate::config::Config;
 use crate::desired::NewServer;
-use crate::dns::{self, Dns};
+use crate::dns::{Batching, Dns};
 use crate::inventory::{self, Inventory, OpenError};
 use crate::lifecycle::{Error as LifecycleError, Lifecycle, Policy, Workflow};
+use crate::plugin;
 use crate::provider;
 use crate::remote::Remote;
 use crate::serve::Holder;
@@ -297,7 +298,7 @@ pub(super) async fn parts(
     config: &Config,
     inventory: Arc<dyn Inventory>,
 ) -> Result<(Arc<DnsManager>, Lifecycle), Failure> {
-    let dns = Arc::new(dns::connect(config).await?);
+    let dns = Arc::new(plugin::connect(config).await?);
     let lifecycle = lifecycle(config, dns.clone(), inventory);
     Ok((dns, lifecycle))
 }
@@ -305,7 +306,7 @@ pub(super) async fn parts(
 /// The servers of an inventory, as a command sees to them.
 pub(super) fn lifecycle(config: &Config, dns: Arc<dyn Dns>, inventory: Arc<dyn Inventory>) -> Lifecycle {
     // Many at a time share transactions.
-    let dns = Arc::new(dns::Batching::new(dns));
+    let dns = Arc::new(Batching::new(dns));
     Lifecycle::new(dns, config.provider.provider(), inventory, Policy::of(config).for_a_command())
 }
 

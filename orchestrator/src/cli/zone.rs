@@ -3,7 +3,8 @@
 use super::Failure;
 use super::output::Console;
 use crate::config::Config;
-use crate::dns::{ConnectError, Dns};
+use crate::dns::Dns;
+use crate::plugin::ConnectError;
 use crate::zones;
 
 /// Stops a command that would write into a zone that nobody serves.

@@ -7,9 +7,9 @@ use dns_manager_host::contract::{
 
 use super::plan::{Action, Change, State};
 use super::set::{Key, Set};
+use crate::change;
 use crate::outcome::{Asked, Outcome, Reason, Status};
 use crate::record::{RecordType, Ttl, value};
-use crate::registry;
 
 /// One record set on its way.
 pub(super) struct Item {
@@ -47,7 +47,7 @@ impl Item {
         let record_type = key.record_type();
         let asked_ttl = parts.iter().find_map(|part| part.ttl);
         let texts: Vec<String> = parts.iter().flat_map(|part| part.values.clone()).collect();
-        let mut asked = registry::asked(&name, Some(record_type), None);
+        let mut asked = change::asked(&name, Some(record_type), None);
         asked.ttl = Some(asked_ttl.unwrap_or(ttl.seconds().into()));
         let refused = |asked, why, outcomes| Self {
             key: key.clone(),
@@ -65,7 +65,7 @@ impl Item {
                 return refused(asked, why, outcomes);
             }
         };
-        let data = match registry::parse_values(&asked, Some(record_type), &texts) {
+        let data = match change::parse_values(&asked, Some(record_type), &texts) {
             Ok(data) => data,
             Err(outcomes) => {
                 let wrong = texts.iter().find_map(|text| value::parse(record_type, text).err());
@@ -74,19 +74,19 @@ impl Item {
                 return refused(asked, why, outcomes);
             }
         };
-        let asked = registry::with_values(asked, &data);
+        let asked = change::with_values(asked, &data);
         let set = |data: Vec<_>| RecordSet { name: name.clone(), ttl: Some(ttl.seconds()), data };
         let mut steps = Vec::new();
         if let [part] = parts {
-            steps.push(registry::change(Ask::Replace(set(data)), part.resource.clone()));
+            steps.push(change::of(Ask::Replace(set(data)), part.resource.clone()));
         } else {
             // Each server's values, then no others: what replaces would give all new values to one.
             let mut rest = data.clone().into_iter();
             for part in parts {
                 let own = rest.by_ref().take(part.values.len()).collect();
-                steps.push(registry::change(Ask::Add(set(own)), part.resource.clone()));
+                steps.push(change::of(Ask::Add(set(own)), part.resource.clone()));
             }
-            steps.push(registry::change(Ask::Replace(set(data)), None));
+            steps.push(change::of(Ask::Replace(set(data)), None));
         }
         Self { key, asked, wish: Wish::Put(steps), decided: None, replanned: None }
     }
@@ -94,10 +94,10 @@ impl Item {
     /// These values of a set are to go.
     pub(super) fn delete(key: Key, entries: &[&Entry]) -> Self {
         let data: Vec<_> = entries.iter().map(|entry| entry.data.clone()).collect();
-        let mut asked = registry::with_values(registry::asked(&key.name(), Some(key.record_type()), None), &data);
+        let mut asked = change::with_values(change::asked(&key.name(), Some(key.record_type()), None), &data);
         asked.ttl = entries.iter().map(|entry| i64::from(entry.ttl)).min();
         let selector = Selector { name: key.name(), rr_type: Some(key.record_type().number()), data, resource: None };
-        let change = registry::change(Ask::Remove(selector), None);
+        let change = change::of(Ask::Remove(selector), None);
         Self { key, asked, wish: Wish::Delete(change), decided: None, replanned: None }
     }
 
@@ -127,7 +127,7 @@ impl Item {
         if steps.is_empty() {
             return Vec::new();
         }
-        let state = registry::nothing(self.key.name(), self.key.record_type());
+        let state = change::nothing(self.key.name(), self.key.record_type());
         std::iter::once(state).chain(steps.iter().cloned()).collect()
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Dns;
-use crate::registry;
+use crate::change;
 
 /// Who has less time left than this has a call of his own: with it, the others would have no more.
 const SHARED_FROM: Duration = Duration::from_secs(2);
@@ -102,7 +102,7 @@ impl Shared {
         let mut outcomes = match answered {
             Ok(outcomes) => outcomes.into_iter(),
             Err(error) => {
-                let (is_unwritten, why) = (registry::surely_not_written(&error), super::why(&error));
+                let (is_unwritten, why) = (change::surely_not_written(&error), super::why(&error));
                 let mut error = Some(error);
                 for waiting in batch {
                     let answer = match error.take() {
@@ -228,12 +228,12 @@ mod tests {
     use dns_manager_host::contract::{Rdata, RecordSet};
 
     use super::*;
-    use crate::registry;
+    use crate::change;
     use crate::testing::FakeDns;
 
     fn add(name: &str, last: u8) -> Change {
         let data = vec![Rdata::A((192, 0, 2, last))];
-        registry::change(Action::Add(RecordSet { name: name.to_owned(), ttl: Some(300), data }), None)
+        change::of(Action::Add(RecordSet { name: name.to_owned(), ttl: Some(300), data }), None)
     }
 
     #[tokio::test]

@@ -2,9 +2,10 @@
 //!
 //! It answers as etcd 3.7 answers: the same fields, the same codes, the same limits, the same words. What it does not have
 //! (leases, watches, users, nested transactions) it refuses. `request` reads what is asked, `answer` writes what comes
-//! of it.
+//! of it, and `refusal` why nothing does.
 
 mod answer;
+mod refusal;
 mod request;
 
 use std::future::Future;
@@ -17,7 +18,7 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::store::{Fault, Operation, Store, Transaction};
-use answer::Refusal;
+use refusal::Refusal;
 use request::Sized;
 
 /// The release whose gateway this is like.

@@ -55,6 +55,10 @@ const PAGE: i64 = 200;
 /// How often giving a claim back is tried.
 const TRIES: u32 = 5;
 
+/// How long a connection may be silent before it is looked after. Etcd ends those on which it is pinged more often than every
+/// five seconds (`--grpc-keepalive-min-time`).
+const PING_EVERY: Duration = Duration::from_secs(6);
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// How etcd is reached.
@@ -128,7 +132,7 @@ async fn enter(access: &Access) -> Result<Client, Source> {
     let mut options = ConnectOptions::new()
         .with_connect_timeout(CONNECT_WITHIN)
         .with_timeout(PATIENCE)
-        .with_keep_alive(Duration::from_secs(3), Duration::from_secs(3))
+        .with_keep_alive(PING_EVERY, Duration::from_secs(3))
         // Who has no leader says so at once, also to who watches: another member may have one.
         .with_require_leader(true)
         .with_auto_token_refresh(true);

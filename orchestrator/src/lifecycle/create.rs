@@ -10,13 +10,13 @@ use dns_manager_host::contract::{Action, Change, Expectation, Rdata, RecordSet};
 
 use super::Parts;
 use super::delete;
-use super::step::{Acknowledged, Ended};
+use super::step::{Acknowledged, Ended, told};
+use crate::change;
 use crate::dns;
 use crate::outcome::{Asked, Outcome, Status};
 use crate::pointer;
 use crate::provider;
 use crate::record::{RecordType, value};
-use crate::registry;
 use crate::server::{Server, State, StepOutcome};
 use crate::timestamp::Timestamp;
 use crate::verification::Verification;
@@ -100,7 +100,7 @@ pub(super) async fn register(parts: &Parts, server: &mut Server, acknowledged: &
     acknowledged.addresses = Some(Instant::now());
     server.dns.records = match &answered {
         Ok(answers) => asked.iter().zip(answers).flat_map(|(asked, answer)| asked.expand(answer)).collect(),
-        Err(error) => asked.iter().flat_map(|asked| registry::broken(asked, error)).collect(),
+        Err(error) => asked.iter().flat_map(|asked| change::broken(asked, error)).collect(),
     };
     let mut is_done = server.dns.records.iter().all(|outcome| outcome.outcome.is_done());
     // Its old names go when the new one stands, so that it can be reached by one of them at any time; before the PTRs,
@@ -221,7 +221,7 @@ fn planned(parts: &Parts, server: &Server) -> Vec<(Asked, Change)> {
                 resource: None,
             };
             let set = RecordSet { name: server.hostname.to_string(), ttl: Some(ttl), data };
-            Some((asked, registry::change(Action::Add(set), Some(server.id.to_string()))))
+            Some((asked, change::of(Action::Add(set), Some(server.id.to_string()))))
         })
         .collect()
 }
@@ -249,31 +249,4 @@ fn resolvable(verifications: &[Verification]) -> BTreeMap<String, Option<u64>> {
         *slowest = (*slowest).zip(answer.resolvable_ms).map(|(one, other)| one.max(other));
     }
     all
-}
-
-/// `A 192.168.1.10 created, AAAA ...`, with a reason once after those that share it, and all warnings at the end.
-pub(super) fn told(outcomes: &[Outcome]) -> String {
-    let mut text = String::new();
-    for (index, outcome) in outcomes.iter().enumerate() {
-        if index > 0 {
-            text.push_str(", ");
-        }
-        for word in [&outcome.record_type, &outcome.value].into_iter().flatten() {
-            text.push_str(word);
-            text.push(' ');
-        }
-        text.push_str(&outcome.outcome.to_string());
-        let next = outcomes.get(index + 1);
-        if let Some(reason) = &outcome.reason
-            && next.and_then(|next| next.reason.as_ref()) != Some(reason)
-        {
-            text.push_str(": ");
-            text.push_str(&reason.message);
-        }
-    }
-    for warning in outcomes.iter().flat_map(|outcome| &outcome.warnings) {
-        text.push_str("; warning: ");
-        text.push_str(&warning.message);
-    }
-    text
 }

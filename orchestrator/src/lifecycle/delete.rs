@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use dns_manager_host::contract::{Action, Change, Entry, Filter, Rdata, Selector};
 
 use super::Parts;
-use super::create::told;
-use super::step::Ended;
+use super::step::{Ended, told};
+use crate::change;
 use crate::dns;
 use crate::outcome::{Asked, Outcome, Status};
 use crate::record::value;
-use crate::registry;
 use crate::server::{Server, State};
 
 /// What to do about a deletion that stopped.
@@ -86,7 +85,7 @@ pub(super) async fn remove_records(
     }
     Ok(match parts.dns.apply(changes, dns::usual_call()).await {
         Ok(outcomes) => asked.iter().zip(&outcomes).flat_map(|(asked, outcome)| asked.expand(outcome)).collect(),
-        Err(error) => asked.iter().flat_map(|asked| registry::broken(asked, &error)).collect(),
+        Err(error) => asked.iter().flat_map(|asked| change::broken(asked, &error)).collect(),
     })
 }
 
@@ -113,7 +112,7 @@ impl Selection {
             data: self.data.into_iter().collect(),
             resource: Some(id.to_owned()),
         };
-        (asked, registry::change(Action::Remove(selector), None))
+        (asked, change::of(Action::Remove(selector), None))
     }
 }
 

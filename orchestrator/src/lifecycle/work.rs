@@ -7,7 +7,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Parts;
-use super::step::{Acknowledged, Due, Ended};
+use super::due::Due;
+use super::step::{Acknowledged, Ended};
 use crate::inventory::{Claim, Error, Stored, Written};
 use crate::name::HostName;
 use crate::server::{Server, State, StepOutcome, Wanted};

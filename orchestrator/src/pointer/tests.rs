@@ -63,11 +63,11 @@ fn an_address_has_its_reverse_name() {
 #[test]
 fn what_is_registered_and_what_goes_has_its_ptr_registered_and_removed() {
     use contract::Status::{Created, Deleted, Unchanged, Unknown, Updated};
-    let add = |data| registry::change(Action::Add(set(data)), None);
-    let replace = |data| registry::change(Action::Replace(set(data)), None);
+    let add = |data| change::of(Action::Add(set(data)), None);
+    let replace = |data| change::of(Action::Replace(set(data)), None);
     let remove = |data| {
         let selector = Selector { name: HOST.to_owned(), rr_type: Some(1), data, resource: None };
-        registry::change(Action::Remove(selector), None)
+        change::of(Action::Remove(selector), None)
     };
     let txt = Rdata::Txt(vec![b"v".to_vec()]);
     let cases: Vec<(Change, contract::Outcome, Vec<&str>)> = vec![
@@ -104,7 +104,7 @@ fn what_is_registered_and_what_goes_has_its_ptr_registered_and_removed() {
 
 #[test]
 fn what_has_no_ptr_is_a_warning_beside_its_address() {
-    let change = registry::change(Action::Add(set(vec![a(1), a(2), a(3), a(4)])), None);
+    let change = change::of(Action::Add(set(vec![a(1), a(2), a(3), a(4)])), None);
     let after = vec![entry(a(1), None), entry(a(2), None), entry(a(3), None), entry(a(4), None)];
     let created = answer(contract::Status::Created, vec![], after);
     let pointers = pointers(&change, &created);
@@ -143,7 +143,7 @@ fn what_has_no_ptr_is_a_warning_beside_its_address() {
 #[tokio::test]
 async fn ptrs_are_written_after_the_addresses_and_removed_first() {
     let dns = FakeDns::default();
-    let changes = [registry::change(Action::Replace(set(vec![a(10)])), None)];
+    let changes = [change::of(Action::Replace(set(vec![a(10)])), None)];
     let answers = [answer(contract::Status::Updated, vec![entry(a(9), None)], vec![entry(a(10), Some("id"))])];
     let mut outcomes = Vec::new();
 
@@ -164,7 +164,7 @@ async fn ptrs_are_written_after_the_addresses_and_removed_first() {
 async fn an_unreachable_backend_is_told_for_each_ptr() {
     let dns = FakeDns::default();
     dns.set_unavailable(true);
-    let changes = [registry::change(Action::Add(set(vec![a(10)])), None)];
+    let changes = [change::of(Action::Add(set(vec![a(10)])), None)];
     let mut outcomes = Vec::new();
 
     follow(&dns, &changes, &[answer(contract::Status::Created, vec![], vec![entry(a(10), None)])], &mut outcomes).await;

@@ -9,6 +9,7 @@ mod call;
 pub mod guard;
 mod line;
 mod request;
+mod start;
 mod variables;
 
 use std::net::IpAddr;

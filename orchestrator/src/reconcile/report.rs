@@ -241,7 +241,7 @@ impl Drift {
         };
         Self {
             kind: Kind::Changed,
-            name: problem.place,
+            name: problem.place.unwrap_or(problem.zone),
             record_type: String::new(),
             value: String::new(),
             hostname: None,

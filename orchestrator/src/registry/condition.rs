@@ -3,7 +3,8 @@
 use dns_manager_host::{Call, Error};
 use sha2::{Digest as _, Sha256};
 
-use super::{Planned, Registry, Selection, Wanted, nothing, removal};
+use super::{Planned, Registry, Selection, Wanted, removal};
+use crate::change::nothing;
 use crate::dns;
 use crate::outcome::{Outcome, Reason, Status};
 use crate::record::{Record, RecordSet, RecordType};

@@ -140,6 +140,28 @@ async fn what_a_repair_finds_is_told_once() {
 }
 
 #[tokio::test]
+async fn a_zone_that_cannot_be_looked_at_hides_nothing_of_the_others() {
+    let dns = Arc::new(FakeDns::default().hide_zone("b.example"));
+    let zones = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+
+    let found = registry(&dns).repair_each(&zones(&["a.example", "b.example", "c.example"]), false).await.unwrap();
+    let none = registry(&dns).repair_each(&zones(&["b.example"]), false).await.unwrap_err();
+
+    let told: Vec<_> =
+        found.iter().map(|problem| (problem.zone.as_str(), problem.place.as_deref(), problem.mended)).collect();
+    assert_eq!(
+        told,
+        [
+            ("a.example", Some("/skydns/a.example"), true),
+            ("c.example", Some("/skydns/c.example"), true),
+            ("b.example", None, false),
+        ]
+    );
+    assert_eq!(found[2].reason.message, "b.example is hidden");
+    assert!(none.to_string().contains("b.example is hidden"), "{none}");
+}
+
+#[tokio::test]
 async fn a_value_of_another_type_is_not_verified() {
     let dns = Arc::new(FakeDns::default());
     let selection = Selection {

@@ -63,7 +63,10 @@ async fn who_is_no_service_is_told_from_one_that_knows_us_not() {
     let unknown = refused("401 Unauthorized", body).await;
     assert!(unknown.contains("does not know who asks: no token: give a token with --token-file"), "{unknown}");
 
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Nobody listens at it, and nobody else has it.
+    let kept = tokio::net::TcpSocket::new_v4().unwrap();
+    kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = kept.local_addr().unwrap();
     let target = Target::parse(&format!("http://{free}"), None).unwrap();
     let nobody = Remote::connect(&target).await.unwrap_err();
     assert!(nobody.to_string().starts_with(&format!("nobody answers at http://{free}/: start")), "{nobody}");

@@ -70,8 +70,13 @@ fn a_damaged_file_lets_nobody_in_and_is_left_as_it_is() {
         assert!(error.to_string().contains("is damaged, and nobody is let in by it"), "{error}");
         assert_eq!(std::fs::read_to_string(store.path()).unwrap(), damaged);
     }
-    std::fs::write(store.path(), good).unwrap();
+    std::fs::write(store.path(), &good).unwrap();
     assert_eq!(finds(&tokens, &presented), Some("ci".to_owned()));
+    assert_eq!(
+        good.len(),
+        good.replace("\"version\": 1", "\"version\": 2").len(),
+        "its length does not tell the last from it"
+    );
 }
 
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use super::{Presented, Store, Token};
 
@@ -12,19 +13,34 @@ pub struct Tokens {
     seen: Mutex<Option<Seen>>,
 }
 
+/// A file that was changed so shortly before it was read may have been changed once more since without another stamp: file
+/// systems have clocks of some milliseconds to two seconds.
+const RACY: Duration = Duration::from_secs(2);
+
 #[derive(Clone, Debug)]
 struct Seen {
     stamp: Stamp,
+    read_at: SystemTime,
     /// None: the file is no good, which was said in the log.
     tokens: Option<Arc<[Token]>>,
 }
 
-/// Tells one content of a file from the next: each is a new file, and one that is edited in its place has another time.
+/// Tells one content of a file from the next: each is a new file, and one that is edited in its place has another time, by and
+/// by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
-    modified: Option<std::time::SystemTime>,
+    modified: Option<SystemTime>,
     length: u64,
     file: (u64, i64, i64, u32),
+}
+
+impl Seen {
+    /// Whether the file may have changed since it was read without showing it.
+    fn is_racy(&self) -> bool {
+        let Some(modified) = self.stamp.modified else { return false };
+        // A time to come is no earlier than the reading.
+        self.read_at.duration_since(modified).map_or(true, |age| age < RACY)
+    }
 }
 
 /// The file cannot be read, or is damaged; the log says why.
@@ -45,17 +61,19 @@ impl Tokens {
     fn current(&self) -> Result<Arc<[Token]>, Unusable> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the file is read: what is written in between is seen the next time.
-        let stamp = self.stamp();
+        let (stamp, read_at) = (self.stamp(), SystemTime::now());
         let is_new = seen.as_ref().is_none_or(|seen| seen.stamp != stamp);
-        if is_new {
+        if is_new || seen.as_ref().is_some_and(Seen::is_racy) {
             let tokens = match self.store.read() {
                 Ok(tokens) => Some(tokens.into()),
                 Err(error) => {
-                    tracing::error!("no token is accepted: {}", crate::error_chain(&error));
+                    if is_new {
+                        tracing::error!("no token is accepted: {}", crate::error_chain(&error));
+                    }
                     None
                 }
             };
-            *seen = Some(Seen { stamp, tokens });
+            *seen = Some(Seen { stamp, read_at, tokens });
         }
         seen.as_ref().and_then(|seen| seen.tokens.clone()).ok_or(Unusable)
     }

@@ -75,13 +75,13 @@ async fn a_certificate_is_shown_and_renewed_and_commands_need_none() {
     // A key that does not fit is not shown; the pair is.
     let renewed = theirs.issue(NAMES);
     write(installation.folder(), "own.pem", &renewed.certificate);
-    wait::until("the log says so", Duration::from_secs(10), async || {
+    wait::until("the log says so", Duration::from_secs(60), async || {
         serving.output().contains("the certificate from before is shown").then_some(())
     })
     .await;
     assert_eq!(ask(&url, &ours, None, &token).await.unwrap(), "HTTP/1.1 200 OK");
     write(installation.folder(), "own-key.pem", &renewed.key);
-    wait::until("the new one is shown", Duration::from_secs(10), async || ask(&url, &theirs, None, &token).await.ok())
+    wait::until("the new one is shown", Duration::from_secs(60), async || ask(&url, &theirs, None, &token).await.ok())
         .await;
 }
 

@@ -1,12 +1,21 @@
 //! The binary on the embedded default: alone, beside a running `serve`, and killed at any moment.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use dns_manager_tests::{
     cli::{Installation, Serving},
-    coredns::free_address,
     dns, http,
     left_out::say,
+    port::free_address,
+    wait,
 };
 use serde_json::{Value, json};
 
@@ -79,8 +88,14 @@ async fn nothing_acknowledged_is_lost_when_it_is_killed() {
     for kill in 0..KILLS {
         let serving = installation.serve().await;
         check(&serving, &acknowledged).await;
-        let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write(serving.url(), kill, writer))).collect();
-        tokio::time::sleep(Duration::from_millis(rand::random_range(500..2500))).await;
+        let count = Arc::new(AtomicUsize::new(0));
+        let writers: Vec<_> =
+            (0..WRITERS).map(|writer| tokio::spawn(write(serving.url(), kill, writer, Arc::clone(&count)))).collect();
+        wait::until("some records are acknowledged", Duration::from_secs(60), async || {
+            (count.load(Ordering::Relaxed) > 1).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..2000))).await;
         // As a power failure would: SIGKILL, in the middle of whatever it does.
         drop(serving);
         for writer in writers {
@@ -113,7 +128,7 @@ async fn check(serving: &Serving, acknowledged: &BTreeMap<String, String>) {
 }
 
 /// Registers one record after the other until the service is gone; those that it acknowledged.
-async fn write(url: String, kill: usize, writer: usize) -> Vec<(String, String)> {
+async fn write(url: String, kill: usize, writer: usize, count: Arc<AtomicUsize>) -> Vec<(String, String)> {
     let http = http::client();
     let mut acknowledged = Vec::new();
     for number in 0.. {
@@ -123,6 +138,7 @@ async fn write(url: String, kill: usize, writer: usize) -> Vec<(String, String)>
         let Ok(answer) = http.post(format!("{url}/api/v1/dns/records")).json(&body).send().await else { break };
         if answer.status() == 200 {
             acknowledged.push((name, value));
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
     acknowledged

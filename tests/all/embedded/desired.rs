@@ -1,6 +1,6 @@
 //! Files of records on the embedded default: alone, and beside a running `serve` that holds the store.
 
-use dns_manager_tests::{cli::Installation, coredns::free_address};
+use dns_manager_tests::{cli::Installation, port::free_address};
 use serde_json::json;
 
 fn installation() -> Installation {

@@ -1,6 +1,6 @@
 //! `ptr = true` on the embedded default, whose reverse zones are those that are configured.
 
-use dns_manager_tests::{cli::Installation, coredns::free_address, dns};
+use dns_manager_tests::{cli::Installation, dns, port::free_address};
 
 const POINTER: &str = "5.0.0.10.in-addr.arpa";
 /// That of 2001:db8::10.

@@ -9,6 +9,7 @@ use dns_manager_tests::{
     change::{a, add},
     cli::Installation,
     cluster::{Cluster, PASSWORD, USER},
+    wait,
 };
 use serde_json::json;
 
@@ -181,16 +182,22 @@ async fn what_does_not_fit_is_named_exactly() {
     ];
     for (builder, code, message) in cases {
         let manager = builder.build().await.expect("nothing is asked before the first call");
-        let (seen, said) = refusal(&manager).await;
-        // Which of the keys of a change is asked for first does not matter.
-        let said = match said
-            .split_once("asked for `/elsewhere")
-            .and_then(|(before, rest)| Some((before, rest.split_once('`')?.1)))
-        {
-            Some((before, rest)) => format!("{before}asked for `KEY`{rest}"),
-            None => said,
-        };
-        assert_eq!((seen, said), (code.to_owned(), message));
+        // On a busy machine a request may be cut short, and what comes of it tells of that alone.
+        wait::until(&format!("{code}: {message}"), Duration::from_secs(60), async || {
+            let (seen, said) = refusal(&manager).await;
+            // Which of the keys of a change is asked for first does not matter.
+            let said = match said
+                .split_once("asked for `/elsewhere")
+                .and_then(|(before, rest)| Some((before, rest.split_once('`')?.1)))
+            {
+                Some((before, rest)) => format!("{before}asked for `KEY`{rest}"),
+                None => said,
+            };
+            let is_cut_short = said == "the backend cannot be reached: no connection in time";
+            assert!(is_cut_short || (seen.as_str(), said.as_str()) == (code, message.as_str()), "{seen}: {said}");
+            (!is_cut_short).then_some(())
+        })
+        .await;
     }
     assert!(site.cluster.as_root(0).await.everything().await.is_empty(), "nothing was written");
 }

@@ -1,6 +1,6 @@
 //! Desired state: `record plan|apply|export` and their REST paths, on real etcd and CoreDNS.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dns_manager_tests::{
     app,
@@ -11,6 +11,7 @@ use dns_manager_tests::{
     wait,
 };
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 const ZONES: &[&str] = &["example.com", "example.org"];
 
@@ -302,7 +303,8 @@ async fn a_set_that_changed_in_between_is_planned_again_and_shown() {
             "records.yaml",
             "- {name: web.example.com, record_type: A, values: [10.0.0.5]}\n- {name: other.example.com, record_type: A, values: [10.0.0.6]}\n",
         );
-        proxy.inject(1, Fault::SlowRequest(Duration::from_secs(2)), Request::is_write);
+        let gate = Arc::new(Semaphore::new(0));
+        proxy.inject(usize::MAX, Fault::HeldRequest(Arc::clone(&gate)), Request::is_write);
 
         let applying = installation.run(&["record", "apply", "records.yaml", "--yes", "--output", "json"]);
         let meddling = async {
@@ -311,6 +313,7 @@ async fn a_set_that_changed_in_between_is_planned_again_and_shown() {
             })
             .await;
             app::done(&manager, vec![add("web.example.com", 60, [a("10.0.0.2")])]).await;
+            gate.close();
         };
         let (ran, ()) = tokio::join!(applying, meddling);
 

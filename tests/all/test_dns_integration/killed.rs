@@ -54,12 +54,10 @@ async fn whenever_it_is_killed_what_is_finished_is_answered_and_the_rest_can_be_
                 number == after
             });
             let running = installation.start(&apply);
-            wait::until("the request comes", Duration::from_secs(60), async || {
-                (proxy.requests().len() >= after).then_some(())
+            wait::until("etcd has carried the request out", Duration::from_secs(120), async || {
+                (proxy.answered() >= after).then_some(())
             })
             .await;
-            // etcd has it when its own answer is there; until then the tree may change.
-            settled(site).await;
             let killed = running.ended_by("KILL").await;
             assert_eq!(killed.status, -1, "{killed:?}");
             proxy.heal();
@@ -99,19 +97,6 @@ fn file() -> String {
         add(format!("alias-{number}.{ZONE}"), "CNAME", &format!("below.web-{number}.{ZONE}"));
     }
     file
-}
-
-/// Waits until etcd does nothing more of what it was asked.
-async fn settled(site: &Site) {
-    let mut last = site.tree().await.revision;
-    wait::until("etcd is at rest", Duration::from_secs(10), async || {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let now = site.tree().await.revision;
-        let is_at_rest = now == last;
-        last = now;
-        is_at_rest.then_some(())
-    })
-    .await;
 }
 
 /// Every set that is registered is whole, as the file has it, and is answered so; how many there are.

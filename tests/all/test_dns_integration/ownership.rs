@@ -12,7 +12,7 @@ use dns_manager_tests::{
     change::{A, TXT, a, aaaa, add, adopt, cname, mx, ptr, release, remove, srv, txt},
     cli::Installation,
     gateway::Tree,
-    proxy::{Fault, Proxy},
+    proxy::{Fault, Proxy, Reply},
     site::{Site, on_every_etcd},
 };
 use serde_json::{Value, json};
@@ -270,14 +270,14 @@ async fn what_an_interrupted_writer_left_is_mended() {
             ],
         )
         .await;
-        // The removal takes more than one transaction; the writer dies after the first.
+        // The removal takes more than one transaction; after the first the writer may write no more.
         let seen = AtomicUsize::new(0);
-        proxy.inject(usize::MAX, Fault::ResetBefore, move |request| {
+        proxy.inject(usize::MAX, Fault::Instead(Reply::permission_denied()), move |request| {
             request.is_write() && seen.fetch_add(1, Ordering::Relaxed) > 0
         });
-        let call = Call { budget: std::time::Duration::from_secs(2), ..Call::default() };
-        let outcomes = through.apply(vec![remove("big.app.ex.test", None, [])], call).await.expect("an answer");
-        assert!(!outcomes[0].status.is_done(), "{outcomes:?}");
+        let outcomes = app::apply(&through, vec![remove("big.app.ex.test", None, [])]).await;
+        // Some of it is gone, so that it did not fail as a whole.
+        assert_eq!(app::statuses(&outcomes), [Status::Unknown], "{outcomes:?}");
         let left = site.tree().await;
         assert!(left.entries.len() < 170 && !left.is_empty(), "{} keys", left.entries.len());
         // Another one died having written nothing but what others need.

@@ -1,10 +1,9 @@
 //! The REST API of `dns-manager serve`, envelope and all.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use dns_manager_tests::{
     cli::Installation,
-    etcd::free_address,
     site::{Site, on_every_etcd},
     wait,
 };
@@ -115,7 +114,8 @@ async fn a_conflict_is_409() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_absent_backend_is_503() {
-    let nobody = free_address();
+    // Nobody is given this port.
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let serving = Installation::with_dns(&[
         format!("coredns_url = \"http://{nobody}\""),
         format!("nameservers = [\"{nobody}\"]"),

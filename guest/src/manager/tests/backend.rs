@@ -13,6 +13,8 @@ pub(super) struct Backend {
     pub(super) requests: Cell<u32>,
     pub(super) largest: Cell<usize>,
     pub(super) faults: RefCell<Vec<Fault>>,
+    /// What a later write meets, and how many go well before it.
+    pub(super) later: Cell<Option<(u32, Fault)>>,
     /// Done right before the next write, as another writer would.
     pub(super) before_write: RefCell<Vec<Act>>,
 }
@@ -60,6 +62,11 @@ impl Backend {
 
     pub(super) fn set(&self, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.versions.borrow_mut().entry(key).or_default().push((self.revision.get(), value));
+    }
+
+    /// The write after so many others meets this fault.
+    pub(super) fn after_writes(&self, others: u32, fault: Fault) {
+        self.later.set(Some((others, fault)));
     }
 
     pub(super) fn transaction(&self, body: &Value) -> Value {
@@ -136,6 +143,12 @@ impl HttpClient for Backend {
             body["success"].as_array().unwrap().iter().any(|operation| operation.get("request_range").is_none());
         if writes && let Some(Act(act)) = self.before_write.borrow_mut().pop() {
             act(self);
+        }
+        if writes {
+            match self.later.take() {
+                Some((0, fault)) => self.faults.borrow_mut().push(fault),
+                later => self.later.set(later.map(|(others, fault)| (others - 1, fault))),
+            }
         }
         let next = self.faults.borrow().last().copied();
         let fault = next.filter(|fault| match fault {

@@ -330,7 +330,7 @@ fn assert_repaired(zones: &str, names: &[&str], changes: &[Change], damages: &[D
             Damage::Spoil(which, how) => {
                 if let Some((key, value)) = tree.iter().nth(which % tree.len().max(1)) {
                     // Of a value that lost both of its marks nobody can tell whose it is; that has a test of its own.
-                    if *how < 2 && unmarked.insert(key.clone(), *how).is_some_and(|before| before != *how) {
+                    if *how < 2 && *unmarked.entry(key.clone()).or_insert(*how) != *how {
                         continue;
                     }
                     let (from, to) = [

@@ -4,7 +4,11 @@
 mod credentials;
 mod members;
 
-use std::{net::SocketAddr, sync::Mutex, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use http::HeaderValue;
 use http_body::Body as _;
@@ -22,6 +26,7 @@ use crate::{
         login::Login,
         policy::{Authority, Policy, Route, anywhere},
     },
+    testing::{listener, nobody},
 };
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -69,12 +74,6 @@ async fn send_with(hooks: &mut Hooks, request: Request<WasiBody>, options: Reque
 
 async fn send(hooks: &mut Hooks, request: Request<WasiBody>) -> Result<Bytes, HttpError> {
     send_with(hooks, request, RequestOptions::default()).await
-}
-
-async fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
 }
 
 /// Reads one request with a `content-length` as text.
@@ -224,10 +223,18 @@ async fn what_policy_forbids_is_counted() {
     assert_eq!(hooks.tally.lock().denials, Denials { http: 2, ..Denials::default() });
 }
 
+/// Waits for the first request.
+async fn has_arrived(log: &Mutex<(usize, Vec<String>)>) {
+    let begin = Instant::now();
+    while log.lock().unwrap().1.is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "no request came");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn nobody_there_is_surely_not_sent() {
-    let (nobody, address) = listener().await;
-    drop(nobody);
+    let (_nobody, address) = nobody();
     let refused = send(&mut hooks_with(&[address], &limits()), post(address, "{}")).await;
     assert!(matches!(refused, Err(HttpError::ConnectionRefused)), "{refused:?}");
 }
@@ -248,9 +255,14 @@ async fn silence_after_the_request_is_in_doubt() {
     let (listener, address) = listener().await;
     let silent = serve(listener, b"");
     let options = RequestOptions { first_byte_timeout: Some(Duration::from_millis(50)), ..RequestOptions::default() };
-    let mut hooks = hooks_with(&[address], &Limits { connect_timeout: Duration::from_millis(50), ..limits() });
+    let mut hooks = hooks_with(&[address], &limits());
+    let sent = hooks.send_request(post(address, "{}"), Some(options), Box::new(async { Ok(()) }));
+    let sent = tokio::spawn(Pin::from(sent));
+    has_arrived(&silent).await;
 
-    let lost = send_with(&mut hooks, post(address, "{}"), options).await;
+    // There is nothing left to wait for but time.
+    tokio::time::pause();
+    let lost = sent.await.unwrap().map(drop);
 
     assert!(matches!(lost, Err(HttpError::HttpResponseTimeout)), "{lost:?}");
     assert_eq!(silent.lock().unwrap().1.len(), 1);
@@ -268,15 +280,13 @@ async fn nonsense_is_in_doubt() {
 async fn no_free_connection_is_surely_not_sent() {
     let (listener, address) = listener().await;
     let log = serve(listener, b"");
-    let tight = Limits { connections: 1, connect_timeout: Duration::from_millis(100), ..limits() };
-    let mut hooks = hooks_with(&[address], &tight);
+    let mut hooks = hooks_with(&[address], &Limits { connections: 1, ..limits() });
     let first = hooks.send_request(post(address, "{}"), None, Box::new(async { Ok(()) }));
     let first = tokio::spawn(Pin::from(first));
-    while log.lock().unwrap().1.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    has_arrived(&log).await;
 
     // The connector's own wait and the client's end at the same moment.
+    tokio::time::pause();
     let full = send(&mut hooks, post(address, "{}")).await;
 
     assert!(matches!(full, Err(HttpError::ConnectionLimitReached | HttpError::ConnectionTimeout)), "{full:?}");

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use data_encoding::{BASE64, BASE64URL, Encoding};
 use serde_json::{Map, Value};
 
-use super::answer::Refusal;
+use super::refusal::Refusal;
 use crate::embedded::store::{Compare, Entry, Operand, Operation, Operator, Query, Range, Transaction};
 
 /// etcd's default `--max-txn-ops`.

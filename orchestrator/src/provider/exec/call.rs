@@ -16,6 +16,7 @@ use super::answer::Ended;
 use super::guard;
 use super::line::Lines;
 use super::request::Request;
+use super::start::why_not_started;
 use crate::provider::Error;
 
 /// An answer is a few lines; more than this is a mistake.
@@ -83,18 +84,6 @@ fn not_started(settings: &Settings, error: &io::Error) -> Error {
     let program = settings.guard.as_ref().unwrap_or(&settings.program);
     // It was there when the configuration was read.
     Error::passing(format!("{} does not start: {}", program.display(), why_not_started(error)))
-}
-
-/// What is wrong with a program that the system does not start.
-pub(super) fn why_not_started(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => format!("{error}; neither may the interpreter in its first line (#!) be missing"),
-        io::ErrorKind::PermissionDenied => format!("{error}; `chmod +x` makes it executable"),
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-            format!("{error}; does a script begin with a line such as #!/bin/sh?")
-        }
-        _ => error.to_string(),
-    }
 }
 
 /// Why there is no answer.

@@ -38,7 +38,7 @@ mod watch {
         pidfd_open, setrlimit,
     };
 
-    use super::super::call::why_not_started;
+    use super::super::start::why_not_started;
 
     pub(super) fn watch(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         match guarded(arguments) {

@@ -111,8 +111,7 @@ async fn access_control_may_be_off_and_come_on() {
 
 #[tokio::test]
 async fn nobody_to_log_in_at_is_surely_not_sent() {
-    let (nobody, address) = listener().await;
-    drop(nobody);
+    let (_nobody, address) = nobody();
     let refused = send(&mut hooks_of_dns(address), post(address, "{}")).await;
     assert!(matches!(refused, Err(HttpError::ConnectionRefused)), "{refused:?}");
 }
