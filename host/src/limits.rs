@@ -38,7 +38,8 @@ pub struct Limits {
     /// to the host. 16 MiB.
     pub transfer_bytes: usize,
     /// Time that the plugin's own code may run in one call, waiting not
-    /// counted. 10 s.
+    /// counted. It goes by the clock: where the machine does something else in
+    /// between, that counts, too. 10 s.
     pub cpu: Duration,
     /// How long after its budget a call is ended from outside. 2 s.
     pub grace: Duration,
