@@ -154,8 +154,16 @@ impl Call<'_> {
         if names.is_empty() {
             return Ok(());
         }
-        let timeout = self.budget.left().min(Duration::from_secs(2));
-        let found = discovery::discover(self.ports.resolver(), &names, timeout)?;
+        let mut found = BTreeMap::new();
+        for part in names.chunks(discovery::PART) {
+            let timeout = self.budget.left().min(Duration::from_secs(2));
+            match discovery::discover(self.ports.resolver(), part, timeout) {
+                Ok(answers) => found.extend(answers),
+                Err(reason) if found.is_empty() => return Err(reason),
+                // The others are as silent as these.
+                Err(_) => break,
+            }
+        }
         let silent: Vec<String> =
             names.iter().filter(|name| !found.contains_key(name)).map(ToString::to_string).collect();
         if let Zones::Discovered(answers) = &mut self.zones {

@@ -94,6 +94,8 @@ pub struct Planner<'a> {
     pub draft: &'a mut Draft,
     /// Names whose zones must be asked for.
     pub unasked: &'a mut BTreeSet<Name>,
+    /// A part of the change that is planned was written by this call: what is found tells nothing of what is left to do.
+    pub is_begun: bool,
 }
 
 /// What a change has come to so far.
@@ -148,10 +150,13 @@ enum Alias {
 impl Planner<'_> {
     /// Plans one change.
     pub fn plan(&mut self, change: &Change) -> Plan {
-        let (missing, unasked, checkpoint) = (self.draft.missing(), self.unasked.len(), self.draft.checkpoint());
+        let (missing, checkpoint) = (self.draft.missing(), self.draft.checkpoint());
+        let asked_by_others = std::mem::take(self.unasked);
         let mut work = Work::default();
         let planned = self.try_plan(change, &mut work);
-        if self.draft.missing() > missing || self.unasked.len() > unasked {
+        let asks = !self.unasked.is_empty();
+        self.unasked.extend(asked_by_others);
+        if self.draft.missing() > missing || asks {
             self.draft.take_back(checkpoint);
             return Plan::Incomplete;
         }
@@ -193,7 +198,8 @@ impl Planner<'_> {
             _ => Vec::new(),
         };
         let decided = self.decide(&zone, change, &site, &strangers)?;
-        if decided.outcome.status == Status::Unchanged && decided.all.is_empty() && site.keys.is_empty() {
+        let is_nothing = decided.outcome.status == Status::Unchanged && decided.all.is_empty() && site.keys.is_empty();
+        if is_nothing && !self.is_begun {
             return Ok(Some(Step::nothing(decided.outcome)));
         }
         self.rely_on(work, &zone)?;
@@ -207,7 +213,7 @@ impl Planner<'_> {
 
         // While the epoch is not known, the zone counts as there: a new one is looked through whole.
         let epoch = self.layout.epoch_key(&zone);
-        let is_new = self.draft.get(&epoch).is_none() && self.draft.knows(&Range::key(&epoch));
+        let is_new = self.is_begun || (self.draft.get(&epoch).is_none() && self.draft.knows(&Range::key(&epoch)));
 
         // Records first, so that the searches below see what is left.
         let leaves: BTreeSet<String> = decided.all.iter().map(|record| self.layout.record(&zone, record).0).collect();
@@ -243,6 +249,7 @@ impl Planner<'_> {
         let alias = match (site.ours.iter().any(layout::is_alias), decided.all.iter().any(layout::is_alias)) {
             (false, true) => Alias::Appears,
             (true, false) => Alias::Goes,
+            (false, false) if self.is_begun => Alias::Goes,
             _ => Alias::Stays,
         };
         self.mend_above(work, &zone, name, &structure::Below { exists, is_short, adding, alive, is_new, alias })?;

@@ -153,11 +153,11 @@ impl<'a> Session<'a> {
             .filter(|operations| !operations.is_empty())
             .enumerate()
             .map(|(i, operations)| Part {
+                watched: step.watched.iter().filter(|range| is_watched(step, range, i, &operations)).cloned().collect(),
                 operations: operations
                     .into_iter()
                     .map(|(key, value)| (key.to_owned(), value.map(str::to_owned)))
                     .collect(),
-                watched: if i == 0 { step.watched.clone() } else { Vec::new() },
             })
             .collect()
     }
@@ -214,6 +214,13 @@ impl<'a> Session<'a> {
 pub struct Part {
     operations: BTreeMap<String, Option<String>>,
     watched: Vec<Range>,
+}
+
+/// Whether a part, of this place, watches a range: a key is watched until it is written, and where nobody may come in between,
+/// that counts from the beginning.
+fn is_watched(step: &Step, range: &Range, place: usize, operations: &[(&str, Option<&str>)]) -> bool {
+    let is_it = |key: &str| range.is_key() && key.as_bytes() == range.start;
+    if step.operations.keys().any(|key| is_it(key)) { operations.iter().any(|(key, _)| is_it(key)) } else { place == 0 }
 }
 
 /// What must not be torn apart: the leaves of one type at one name.

@@ -5,13 +5,13 @@
 //! epochs tell whether it can still be done, its keys whether it was.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use super::Call;
 use crate::{
-    change::{Change, Outcome, Status},
+    change::{Change, Outcome, Problem, Status},
     etcd::{
         Gateway, MAX_OPERATIONS, Range, Transaction, Written,
         fault::{Fault, Kind},
@@ -22,12 +22,15 @@ use crate::{
     reason::{Code, Reason},
     transaction::{Session, Size},
     view::{Draft, View},
+    zone::{Lookup, Zone},
 };
 
 /// Changes that are planned at once.
 const WINDOW: usize = 256;
 /// Rounds of reading for one window; more mean that something is wrong with the tree.
 const MAX_ROUNDS: u32 = 64;
+/// How often the name servers are asked for the zones of names before those without an answer are given up.
+const ZONE_TRIES: u32 = 2;
 /// With less time than this nothing is tried again: it would be cut short, and tell of that instead of what is wrong.
 const SHORTEST_TRY: Duration = Duration::from_millis(100);
 /// Answers that are none of etcd's, in a row, before it is taken for something else.
@@ -192,31 +195,48 @@ impl Applier<'_, '_> {
 
     /// Plans a window, reading what it needs.
     fn plan(&mut self, draft: &mut Draft, items: &[usize]) -> Result<Vec<Plan>, Interrupted> {
+        let (mut silent, mut why, mut tries) = (BTreeSet::new(), None, 0);
         for _ in 0..MAX_ROUNDS {
             let checkpoint = draft.checkpoint();
-            let mut unasked = std::collections::BTreeSet::new();
+            let mut unasked = BTreeSet::new();
             let mut planner = Planner {
                 layout: &self.call.layout,
                 config: &self.call.config,
                 zones: &self.call.zones,
                 draft,
                 unasked: &mut unasked,
+                is_begun: false,
             };
             let plans: Vec<Plan> = items
                 .iter()
                 .map(|item| match self.changes.get(*item) {
-                    Some(Some(change)) => planner.plan(change),
+                    Some(Some(change)) => {
+                        planner.is_begun = self.begun.contains_key(item);
+                        planner.plan(change)
+                    }
                     _ => Plan::Incomplete,
                 })
                 .collect();
+            unasked.retain(|name| !silent.contains(name));
             if draft.missing() == 0 && unasked.is_empty() {
-                return Ok(plans);
+                // What is not whole is about a name whose zone nobody tells; the others are none the worse for it.
+                let settled = |plan| match plan {
+                    Plan::Incomplete => Plan::Settled(never_begun(why.clone())),
+                    plan => plan,
+                };
+                return Ok(plans.into_iter().map(settled).collect());
             }
             draft.take_back(checkpoint);
             if !unasked.is_empty()
-                && let Err(reason) = self.call.ask_zones(unasked)
+                && let Err(reason) = self.call.ask_zones(unasked.clone())
             {
-                self.pause(reason)?;
+                tries += 1;
+                if tries < ZONE_TRIES {
+                    self.pause(reason)?;
+                } else {
+                    silent.extend(unasked.into_iter().filter(|name| self.call.zones.of(name) == Lookup::NotAsked));
+                    why = Some(reason);
+                }
             }
             self.read(draft)?;
         }
@@ -291,6 +311,15 @@ impl Applier<'_, '_> {
             let clear: Vec<&Step> =
                 rest.iter().map(|(_, step)| step.as_ref()).take_while(|step| !session.is_blurred(step)).collect();
             let fitting = session.fitting(&clear, self.size);
+            if fitting == 0 && !first.guarded.is_empty() {
+                // What is taken over is written at once or not at all: its keys are gone before its records are there.
+                let reason = Reason::unsupported(
+                    "taking this over needs more at once than this etcd takes (`--max-txn-ops`); adopt one type at a time",
+                );
+                self.settle(*item, Outcome::without_effect(Status::Refused, reason));
+                self.queue.retain(|other| other != item);
+                return Err(Interrupted::Again);
+            }
             if fitting == 0 {
                 for part in session.in_parts(first, self.size) {
                     let (transaction, zones) = session.part(view, first, &part);
@@ -328,14 +357,20 @@ impl Applier<'_, '_> {
         &mut self,
         session: &mut Session<'_>,
         transaction: &Transaction,
-        zones: &std::collections::BTreeSet<crate::zone::Zone>,
+        zones: &BTreeSet<Zone>,
         steps: Steps<'_>,
     ) -> Result<(), Interrupted> {
         loop {
+            if self.call.budget.left() < SHORTEST_TRY {
+                return Err(Interrupted::Stop(self.last.take().unwrap_or_else(too_late)));
+            }
             self.call.requests += 1;
             let gateway = Gateway::new(self.call.ports.http());
             match gateway.write(transaction, self.call.request_timeout()) {
                 Ok(Written::Committed(revision)) => {
+                    // The others have had their turn.
+                    self.window = (self.window * 2).min(WINDOW);
+                    self.last = None;
                     session.committed(transaction, zones, revision);
                     if let Steps::Part(item, step) = steps {
                         self.begin(item, step);
@@ -380,7 +415,8 @@ impl Applier<'_, '_> {
                             }
                             let unknown: Vec<usize> = steps.whole().iter().map(|(item, _)| *item).collect();
                             self.queue.retain(|item| !unknown.contains(item));
-                            Err(Interrupted::Stop(reason))
+                            // What was not sent is not in doubt.
+                            Err(Interrupted::Stop(fault.reason()))
                         }
                     };
                 }
@@ -406,6 +442,7 @@ impl Applier<'_, '_> {
     /// longer be done, and its keys tell whether it was.
     fn settle_lost(&mut self, transaction: &Transaction, steps: &[(usize, &Step)], fault: &Fault) -> Settled {
         let mut last = fault.clone();
+        let mut is_stopped = false;
         loop {
             let pause = self.call.backoff.next();
             self.call.log(
@@ -432,13 +469,17 @@ impl Applier<'_, '_> {
                     if !still {
                         return self.traces(view, transaction, steps);
                     }
+                    if is_stopped {
+                        // Something else than another writer of ours came in between; done, it would have moved an epoch.
+                        return Settled::Partly(vec![false; steps.len()]);
+                    }
                 }
             }
             self.call.requests += 1;
             let gateway = Gateway::new(self.call.ports.http());
             match gateway.write(transaction, self.call.request_timeout()) {
                 Ok(Written::Committed(_)) => return Settled::Committed,
-                Ok(Written::Compared) => {}
+                Ok(Written::Compared) => is_stopped = true,
                 Err(fault) => last = fault,
             }
         }
@@ -471,16 +512,25 @@ impl Applier<'_, '_> {
         if all {
             return Settled::Committed;
         }
-        let done = steps
+        // What the transaction leaves: a later step may write a key of an earlier one, which then is done if all of it is there, and
+        // what follows a step that is not done at the same keys is done after it.
+        let left: BTreeMap<&str, Option<&str>> = transaction
+            .puts
             .iter()
-            .map(|(_, step)| {
-                step.operations
-                    .iter()
-                    .filter(|(key, _)| step.own.contains(*key))
-                    .all(|(key, value)| is(key, value.as_deref()))
-            })
+            .map(|(key, value)| (key.as_str(), Some(value.as_str())))
+            .chain(transaction.deletes.iter().map(|key| (key.as_str(), None)))
             .collect();
-        Settled::Partly(done)
+        let mut open: BTreeSet<&str> = BTreeSet::new();
+        let done = steps.iter().map(|(_, step)| {
+            let own = |key: &&str| step.own.is_empty() || step.own.contains(*key);
+            let keys: Vec<&str> = step.operations.keys().map(String::as_str).filter(own).collect();
+            let is_done = keys.iter().all(|key| !open.contains(key) && is(key, left.get(key).copied().flatten()));
+            if !is_done {
+                open.extend(keys);
+            }
+            is_done
+        });
+        Settled::Partly(done.collect())
     }
 }
 
@@ -489,12 +539,16 @@ impl Applier<'_, '_> {
 fn in_parts(first: &Outcome, last: Outcome) -> Outcome {
     match last.status {
         Status::Created | Status::Updated | Status::Deleted | Status::Unchanged => {
-            Outcome { status: first.status, before: first.before.clone(), ..last }
+            let is_known = |problem: &Problem| first.problems.iter().any(|other| other.place == problem.place);
+            let more = last.problems.iter().filter(|problem| !is_known(problem)).cloned();
+            let problems = first.problems.iter().cloned().chain(more).collect();
+            Outcome { status: first.status, before: first.before.clone(), problems, ..last }
         }
-        Status::Unknown => last,
+        Status::Unknown => Outcome { before: first.before.clone(), ..last },
         Status::Conflict | Status::Refused | Status::Failed => {
             let reason = last.reason.map(|Reason { code, message }| {
-                let message = format!("a part of this was written, and then: {message}; call again to complete it");
+                let message =
+                    format!("a part of this was written, perhaps, and then: {message}; call again to complete it");
                 Reason { code, message }
             });
             Outcome { status: Status::Unknown, reason, before: first.before.clone(), ..last }
@@ -503,11 +557,12 @@ fn in_parts(first: &Outcome, last: Outcome) -> Outcome {
 }
 
 fn never_begun(reason: Option<Reason>) -> Outcome {
-    let reason = reason.unwrap_or_else(|| {
-        Reason::new(
-            Code::Deadline,
-            "the budget of the call was used up before this was begun; call again, with fewer changes or more time",
-        )
-    });
-    Outcome::without_effect(Status::Failed, reason)
+    Outcome::without_effect(Status::Failed, reason.unwrap_or_else(too_late))
+}
+
+fn too_late() -> Reason {
+    Reason::new(
+        Code::Deadline,
+        "the budget of the call was used up before this was begun; call again, with fewer changes or more time",
+    )
 }

@@ -291,7 +291,14 @@ impl Sweep<'_, '_> {
         let is_dry = self.call.options.dry_run;
         let mut problems = std::mem::take(&mut self.page.problems);
         for (mend, outcome) in mends.iter().zip(outcomes) {
+            let is_changed = outcome.reason.as_ref().is_some_and(|reason| reason.code == Code::Changed);
             match outcome.status {
+                // Whoever comes again finds what is left.
+                Status::Unknown if is_changed => problems.extend(outcome.reason.map(|reason| Problem {
+                    place: self.call.layout.key(&mend.name),
+                    reason,
+                    mended: false,
+                })),
                 Status::Failed | Status::Unknown => {
                     return Err(outcome
                         .reason

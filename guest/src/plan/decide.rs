@@ -64,6 +64,7 @@ impl Planner<'_> {
         let mut before: Vec<Record> = site.ours.iter().chain(theirs).filter(concerned).cloned().collect();
         before.sort();
         if let Some(expected) = &change.expect
+            && !self.is_begun
             && *expected != token(&before)
         {
             return Err(Refusal::conflict(

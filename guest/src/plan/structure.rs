@@ -11,6 +11,9 @@ use crate::{
     zone::{Lookup, Place, Zone},
 };
 
+/// The epochs of so many zones inside another one are compared when that comes to life; a transaction has room for 128 in all.
+const MOST_INSIDE: usize = 64;
+
 /// What a change leaves at its name.
 pub(super) struct Below {
     /// Whether the name exists afterwards, for the names above it.
@@ -91,6 +94,10 @@ impl Planner<'_> {
             };
             self.rely_on(work, &outer)?;
             let alive = self.draft.get(&self.layout.epoch_key(&outer)).is_some();
+            if alive && (below.is_new || !below.alive) {
+                // Whoever has looked whether something is below the names there must notice.
+                work.written_zones.insert(outer.clone());
+            }
             for above in inner.apex().ancestors_up_to(outer.apex()) {
                 if above == *outer.apex() {
                     exists = exists || alive;
@@ -193,7 +200,11 @@ impl Planner<'_> {
 
     /// A zone that comes into being around others takes their names and aliases in.
     fn take_in_zones(&mut self, work: &mut Work, zone: &Zone) {
-        for inner in self.living_zones_inside(zone) {
+        let living = self.living_zones_inside(zone);
+        // Those that are empty, too: one that comes to life meanwhile does not see that this one does.
+        let inside = self.zones.inside(zone);
+        work.read_zones.extend(if inside.len() > MOST_INSIDE { living.clone() } else { inside });
+        for inner in living {
             let mut hashes: Vec<String> = self
                 .draft
                 .all(&self.alias_guard_range(inner.apex()))
