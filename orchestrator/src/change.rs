@@ -45,14 +45,31 @@ pub(crate) fn surely_not_written(error: &Error) -> bool {
     }
 }
 
+/// The longest name, each of its octets escaped (RFC 1035 3.1, 5.1). It is told with each value, so that no longer one is kept.
+const LONGEST_NAME: usize = 4 * 255;
+/// More values of one set are told of together: no component takes so many.
+const MOST_VALUES: usize = 256;
+
+/// As much of a name as there can be.
+pub(crate) fn bounded(name: &str) -> String {
+    name.chars().take(LONGEST_NAME).collect()
+}
+
 /// What is asked of a set before its values are known.
 pub(crate) fn asked(name: &str, record_type: Option<RecordType>, ttl: Option<Ttl>) -> Asked {
-    Asked { name: name.to_owned(), record_type, ttl: ttl.map(|ttl| ttl.seconds().into()), ..Asked::default() }
+    Asked { name: bounded(name), record_type, ttl: ttl.map(|ttl| ttl.seconds().into()), ..Asked::default() }
 }
 
 /// The same, of these values.
 pub(crate) fn with_values(asked: Asked, data: &[Rdata]) -> Asked {
     Asked { values: data.iter().map(value::to_text).collect(), ..asked }
+}
+
+/// Why a set has too many values.
+pub(crate) fn too_many(texts: &[String]) -> Option<Reason> {
+    let count = texts.len();
+    (count > MOST_VALUES)
+        .then(|| Reason::invalid(format!("{count} values are given, and {MOST_VALUES} are looked at at most")))
 }
 
 /// Reads all values of a set; it stands or falls as a whole, and each value says why.
@@ -65,6 +82,9 @@ pub(crate) fn parse_values(
         // Command line and REST have no way to give values without a type.
         return Ok(Vec::new());
     };
+    if let Some(reason) = too_many(texts) {
+        return Err(asked.all(Status::Refused, Some(reason)));
+    }
     let parsed: Vec<_> = texts.iter().map(|text| value::parse(record_type, text)).collect();
     let Some(first) = parsed.iter().find_map(|value| value.as_ref().err()) else {
         return Ok(parsed.into_iter().flatten().collect());

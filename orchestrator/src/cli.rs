@@ -218,10 +218,11 @@ fn is_usage(error: &anyhow::Error) -> bool {
             None => false,
         }
         || error.downcast_ref::<crate::plugin::ConnectError>().is_some_and(|error| !error.is_held())
-        || matches!(
-            error.downcast_ref(),
-            Some(serve::Error::Connect(_) | serve::Error::Tls(_) | serve::Error::NoToken(_))
-        )
+        || match error.downcast_ref() {
+            Some(serve::Error::Connect(error)) => !error.is_held(),
+            Some(serve::Error::Tls(_) | serve::Error::NoToken(_)) => true,
+            _ => false,
+        }
         || matches!(error.downcast_ref(), Some(token::Error::Name { .. }))
         || matches!(error.downcast_ref(), Some(lifecycle::Error::Hostname(_) | lifecycle::Error::Request { .. }))
         || matches!(error.downcast_ref(), Some(remote::Error::Refused(reason)) if reason.code == "invalid")

@@ -99,10 +99,14 @@ impl Planned {
         self.too_many.as_ref()
     }
 
-    /// Takes note of an earlier plan that somebody has agreed to: what differs from it counts as planned again.
+    /// Takes note of an earlier plan that somebody has agreed to: what differs from it counts as planned again, and what was not
+    /// to be deleted stays: it came since.
     pub fn after(&mut self, shown: &Plan) {
         let key = |change: &Change| Some(Key::new(&change.name, change.record_type.parse().ok()?));
         let shown: BTreeMap<_, _> = shown.changes.iter().map(|change| (key(change), change)).collect();
+        let is_agreed =
+            |item: &Item| shown.get(&Some(item.key().clone())).is_some_and(|change| change.action == Action::Delete);
+        self.items.retain(|item| !item.is_deletion() || is_agreed(item));
         for item in &mut self.items {
             item.compare(shown.get(&Some(item.key().clone())).copied());
         }
@@ -399,7 +403,9 @@ fn guarded(limit: MaxDeletes, zones: &Zones, ours: &[Entry], plan: &Plan) -> Res
         }
         counts
     };
-    let names = ours.iter().map(|entry| value::name_text(&entry.name)).collect();
+    // What belongs to servers is never pruned, and would only hide how much of the rest is.
+    let prunable = ours.iter().filter(|entry| entry.resource.is_none());
+    let names = prunable.map(|entry| value::name_text(&entry.name)).collect();
     let deletes = plan.changes.iter().filter(|change| change.action == Action::Delete);
     guard::check(limit, &counted(names), &counted(deletes.map(|change| change.name.clone()).collect()))
 }

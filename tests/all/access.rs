@@ -192,4 +192,10 @@ async fn a_page_whose_name_points_here_is_refused() {
         let answer = client.get(format!("{}/api/v1/servers", serving.url())).header("host", host).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), expected, "{host}");
     }
+    // A browser sends such a request without asking, and says whose page it is.
+    let path = format!("{}/api/v1/dns/records/web-01.example.com/release", serving.url());
+    for (origin, expected) in [("http://localhost:3000", 200), ("https://evil.example", 403), ("null", 403)] {
+        let answer = client.post(&path).header("origin", origin).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), expected, "{origin}");
+    }
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -84,6 +84,8 @@ enum Refusal {
     Bad(String),
     /// A page from elsewhere, most likely, whose name was pointed at this machine.
     Host(String),
+    /// A page from elsewhere.
+    Origin(String),
     /// The file of tokens is no good.
     Unusable,
 }
@@ -93,9 +95,12 @@ fn identify(gate: &Gate, door: Door, headers: &HeaderMap, address: Option<IpAddr
         if gate.required || door == Door::Local {
             return Err(Refusal::Missing);
         }
-        let host = headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-        return match host {
-            Some(host) if !is_loopback(&host) => Err(Refusal::Host(host)),
+        let text =
+            |name| headers.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        return match (text(HOST), text(ORIGIN)) {
+            (Some(host), _) if !is_loopback(&host) => Err(Refusal::Host(host)),
+            // Who is no browser sends none; a browser lets every page send some requests anywhere.
+            (_, Some(origin)) if !is_loopback_page(&origin) => Err(Refusal::Origin(origin)),
             _ => Ok(Caller::new(Who::Anonymous, Role::Admin, address)),
         };
     };
@@ -160,6 +165,11 @@ fn is_loopback(host: &str) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+/// Whether a page is this machine's own (RFC 6454 6.1); `null` is nobody's.
+fn is_loopback_page(origin: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, host)| is_loopback(host))
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let unauthenticated = |challenge: &'static str, message: String| {
@@ -180,6 +190,13 @@ impl IntoResponse for Refusal {
                     host.escape_debug()
                 );
                 Failure::new(StatusCode::FORBIDDEN, "forbidden-host", message).into_response()
+            }
+            Self::Origin(origin) => {
+                let message = format!(
+                    "without a token this service answers to pages of this machine alone, and not to those of \"{}\": use a token",
+                    origin.escape_debug()
+                );
+                Failure::new(StatusCode::FORBIDDEN, "forbidden-origin", message).into_response()
             }
             Self::Unusable => {
                 let message = "the file of tokens cannot be used, and no token is accepted until it can; the service's log says why";
@@ -210,6 +227,16 @@ mod tests {
             ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1", "", "0.0.0.0", "[::]"]
         {
             assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_this_machine_is_told_from_others() {
+        for origin in ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:8443"] {
+            assert!(is_loopback_page(origin), "{origin}");
+        }
+        for origin in ["null", "https://evil.example", "http://localhost.evil.example", "localhost", ""] {
+            assert!(!is_loopback_page(origin), "{origin}");
         }
     }
 

@@ -60,10 +60,25 @@ impl Opened {
     fn write(&self, mut line: String) -> io::Result<()> {
         line.push('\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.path.exists() {
+        if !is_there(&file, &self.path) {
             *file = open(&self.path)?;
         }
         file.write_all(line.as_bytes())
+    }
+}
+
+/// Whether this file is still the one of this path: it may have been moved away, and another one begun.
+fn is_there(file: &File, path: &Path) -> bool {
+    let Ok(there) = path.metadata() else { return false };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, there);
+        true
     }
 }
 
@@ -140,7 +155,7 @@ async fn note(audit: Arc<Audit>, method: Method, path: String, demand: Demand, r
     let caller = parts.extensions.get::<Caller>();
     let code = told.pointer("/error/code").and_then(Value::as_str).map(str::to_owned);
     let mut items = told.get("data").map(items).unwrap_or_default();
-    if let (true, Names::Path(name) | Names::Host(name)) = (items.is_empty(), demand.names) {
+    if let (true, Names::Path(name) | Names::Host(name) | Names::Renaming(name)) = (items.is_empty(), demand.names) {
         let outcome = if parts.status.is_success() { "done" } else { "failed" };
         items.push(Item { name, record_type: None, outcome: outcome.to_owned(), code: code.clone() });
     }
@@ -216,9 +231,15 @@ mod tests {
         opened.write("1".to_owned()).unwrap();
         std::fs::rename(&path, &old).unwrap();
         opened.write("2".to_owned()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "2\n");
+        // Whoever moves it away may make a new one at once.
+        std::fs::rename(&path, directory.path().join("audit.2")).unwrap();
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        opened.write("3".to_owned()).unwrap();
 
         assert_eq!(std::fs::read_to_string(old).unwrap(), "1\n");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "2\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "3\n");
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum Names {
     Wish,
     /// The host name in its body.
     Server,
+    /// In the path, that of a server, and the one that it gets in its body.
+    Renaming(String),
     /// Everywhere, or nobody knows: it is not for callers that are limited to zones.
     Any,
 }
@@ -79,6 +81,9 @@ impl Demand {
                 Self { is_stream: true, ..demand(Role::Read, host(hostname)) }
             }
             ["api", "v1", "servers", hostname, "retry"] => demand(by_method, host(hostname)),
+            ["api", "v1", "servers", hostname, "rename"] if is_post => {
+                demand(by_method, Names::Renaming((*hostname).to_owned()))
+            }
             ["api", "v1", "servers", ..] => demand(by_method, Names::Any),
             // Repair, reconcile, and what may come.
             _ if is_look => Self { is_bulk: true, ..demand(Role::Read, Names::Any) },
@@ -166,7 +171,7 @@ mod tests {
             ("PUT /api/v1/dns/records/a%zz.example.com/A", of_path("a%zz.example.com")),
             ("DELETE /api/v1/dns/records/a.example.com", of_path("a.example.com")),
             ("GET /api/v1/servers/events", Names::Any),
-            ("POST /api/v1/servers/a.example.com/rename", Names::Any),
+            ("POST /api/v1/servers/a.example.com/rename", Names::Renaming("a.example.com".to_owned())),
             ("GET /api/v1//dns/records", Names::Any),
             ("GET /api/v1/dns/records/", of_path("")),
         ] {

@@ -52,8 +52,7 @@ pub(super) async fn of_one(
     };
     let server = service.lifecycle.find(&hostname).await?.server;
     let follower = Follower::new(&service, Some((server.id, server.hostname)), until_rest);
-    let zones = caller.map_or_else(Vec::new, |Extension(caller)| caller.zones);
-    Ok(events(Follower { zones, ..follower }))
+    Ok(events(Follower { zones: scope::of(caller), ..follower }))
 }
 
 /// Of all servers.
@@ -167,7 +166,7 @@ impl Follower {
 
     /// The server of this id, which had this name.
     async fn find(&self, id: Uuid, hostname: &HostName) -> Result<Option<Stored>, lifecycle::Error> {
-        let is_seen = |hostname: &HostName| self.zones.is_empty() || scope::is_within(hostname.as_str(), &self.zones);
+        let is_seen = |hostname: &HostName| scope::is_seen(hostname.as_str(), &self.zones);
         let is_it = |stored: &Stored| stored.server.id == id && is_seen(&stored.server.hostname);
         match self.found(hostname).await?.filter(is_it) {
             Some(stored) => Ok(Some(stored)),

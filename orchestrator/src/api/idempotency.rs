@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 use sha2::{Digest, Sha256};
 
 use super::MAX_BODY_BYTES;
@@ -40,14 +41,21 @@ struct Answer {
 impl Answers {
     pub(super) fn new() -> Self {
         let weight = |key: &String, answer: &Answer| u32::try_from(key.len() + answer.body.len()).unwrap_or(u32::MAX);
-        Self(Cache::builder().max_capacity(ROOM).weigher(weight).time_to_live(KEPT).build())
+        // The usual policy would rather keep what was asked for than what is new.
+        let policy = EvictionPolicy::lru();
+        Self(Cache::builder().max_capacity(ROOM).weigher(weight).eviction_policy(policy).time_to_live(KEPT).build())
     }
 }
 
 /// What tells a request with a key from others, for the inventory.
 pub(super) fn of_request(headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let key = headers.get(KEY)?;
-    Some(digest([key.as_bytes(), body]))
+    Some(digest([who(headers), key.as_bytes(), body]))
+}
+
+/// Each token has keys of its own.
+fn who(headers: &HeaderMap) -> &[u8] {
+    headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default()
 }
 
 /// Carries a POST with a key out, or repeats the answer that it had.
@@ -66,9 +74,8 @@ pub(super) async fn once(State(Answers(answers)): State<Answers>, request: Reque
         return Failure::too_large(format!("a request with an Idempotency-Key has at most {MAX_BODY_BYTES} bytes"))
             .into_response();
     };
-    let who = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let place = parts.uri.path().as_bytes();
-    let known_as = digest([who, place, key.as_bytes()]);
+    let known_as = digest([who(&parts.headers), place, key.as_bytes()]);
     let asked = digest([parts.uri.query().unwrap_or_default().as_bytes(), &body]);
 
     let is_first = Arc::new(AtomicBool::new(false));

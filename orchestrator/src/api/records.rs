@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
@@ -12,10 +13,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Service;
+use super::caller::Caller;
 use super::condition;
 use super::error::{Errors, Failure};
 use super::page::{self, Page};
 use super::request::{self, Parameters, RawQuery};
+use super::scope;
 use super::success::{Body, Success, outcomes};
 use crate::outcome::Outcome;
 use crate::record::{Record, RecordSet, RecordType};
@@ -36,7 +39,12 @@ type NameAndType = Result<Path<(String, String)>, PathRejection>;
         ("owner" = Option<String>, Query, description = "only with this owner's mark"), ("resource" = Option<String>, Query, description = "only of this server"),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Body<Vec<Record>>), Errors))]
-pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Record>>, Failure> {
+pub(super) async fn list(
+    State(service): State<Service>,
+    caller: Option<Extension<Caller>>,
+    query: RawQuery,
+) -> Result<Success<Vec<Record>>, Failure> {
+    let zones = scope::of(caller);
     let known = ["zone", "name", "below", "type", "owner", "resource", page::PARAMETERS[0], page::PARAMETERS[1]];
     let parameters = Parameters::new(query, &known)?;
     let page = Page::read(&parameters)?;
@@ -55,7 +63,8 @@ pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Res
         owner: parameters.one("owner")?,
         resource: parameters.one("resource")?,
     };
-    let listing = service.registry.list(wanted).await?;
+    let mut listing = service.registry.list(wanted).await?;
+    listing.records.retain(|record| scope::is_seen(&record.name, &zones));
     for problem in &listing.problems {
         tracing::warn!(problem, "a stored value cannot be read");
     }

@@ -1,5 +1,6 @@
 //! Callers that are limited to zones: they change what is within, and see nothing else.
 
+use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -29,9 +30,16 @@ pub(super) async fn keep(State(domain): State<Option<Name>>, request: Request, n
         Names::Sets => {
             with_body(request, MAX_BODY_BYTES, |octets, _| outside(&caller, sets(octets)?).map_or(Ok(()), Err)).await
         }
+        Names::Renaming(from) => {
+            let check = |octets: &[u8], _| {
+                let names = [&from, &text(octets, "to")?].map(|name| completed(name, domain.as_ref()));
+                outside(&caller, names).map_or(Ok(()), Err)
+            };
+            with_body(request, MAX_BODY_BYTES, check).await
+        }
         Names::Server => {
             let check = |octets: &[u8], _| {
-                outside(&caller, [completed(&hostname(octets)?, domain.as_ref())]).map_or(Ok(()), Err)
+                outside(&caller, [completed(&text(octets, "hostname")?, domain.as_ref())]).map_or(Ok(()), Err)
             };
             with_body(request, MAX_BODY_BYTES, check).await
         }
@@ -70,6 +78,16 @@ pub(super) fn is_within(name: &str, zones: &[Name]) -> bool {
     zones.iter().any(|zone| zone.holds(name))
 }
 
+/// The zones that whoever calls is limited to; none: all are seen.
+pub(super) fn of(caller: Option<Extension<Caller>>) -> Vec<Name> {
+    caller.map_or_else(Vec::new, |Extension(caller)| caller.zones)
+}
+
+/// Whether somebody who is limited to these zones sees a name.
+pub(super) fn is_seen(name: &str, zones: &[Name]) -> bool {
+    zones.is_empty() || is_within(name, zones)
+}
+
 /// Reads the body, has it checked, and puts it back.
 async fn with_body(
     request: Request,
@@ -104,16 +122,18 @@ fn sets(octets: &[u8]) -> Result<Vec<String>, Failure> {
     }
 }
 
-fn hostname(octets: &[u8]) -> Result<String, Failure> {
-    let hostname = json(octets)?.get("hostname").and_then(Value::as_str).map(str::to_owned);
-    hostname.ok_or_else(|| Failure::invalid("the body: a server needs a hostname"))
+/// A host name in a body.
+fn text(octets: &[u8], field: &str) -> Result<String, Failure> {
+    let hostname = json(octets)?.get(field).and_then(Value::as_str).map(str::to_owned);
+    hostname.ok_or_else(|| Failure::invalid(format!("the body: {field} is missing, which is a host name")))
 }
 
 fn json(octets: &[u8]) -> Result<Value, Failure> {
     serde_json::from_slice(octets).map_err(|error| Failure::invalid(format!("the body: {error}")))
 }
 
-/// A list without what is not the caller's. What is no such list is not shown.
+/// A list without what is not the caller's, whoever made it. What is no such list is not shown. A list in pages has been cut by
+/// then: who makes one leaves out before what nobody is to see, not even in the place where the next page begins.
 async fn filtered(response: Response, caller: &Caller) -> Response {
     if !response.status().is_success() {
         return response;

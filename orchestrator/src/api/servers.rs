@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -11,11 +12,13 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Service;
+use super::caller::Caller;
 use super::condition;
 use super::error::{Errors, Failure};
 use super::idempotency;
 use super::page::{self, Page};
 use super::request::{self, Parameters, RawQuery};
+use super::scope;
 use super::success::{Body, Success};
 use crate::lifecycle::{Lifecycle, Workflow};
 use crate::server::{self, Server};
@@ -28,7 +31,12 @@ pub(super) type Hostname = Result<Path<String>, PathRejection>;
         ("name" = Option<String>, Query, description = "only at or below this name"),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Body<Vec<Server>>), Errors))]
-pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Result<Success<Vec<Server>>, Failure> {
+pub(super) async fn list(
+    State(service): State<Service>,
+    caller: Option<Extension<Caller>>,
+    query: RawQuery,
+) -> Result<Success<Vec<Server>>, Failure> {
+    let zones = scope::of(caller);
     let parameters = Parameters::new(query, &["state", "name", page::PARAMETERS[0], page::PARAMETERS[1]])?;
     let state = parameters.one("state")?.map(|text| state(&text)).transpose()?;
     let name = parameters.one("name")?.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
@@ -38,7 +46,9 @@ pub(super) async fn list(State(service): State<Service>, query: RawQuery) -> Res
         let is_within = |name: &String| {
             hostname.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        state.is_none_or(|state| server.state == state) && name.as_ref().is_none_or(is_within)
+        state.is_none_or(|state| server.state == state)
+            && name.as_ref().is_none_or(is_within)
+            && scope::is_seen(hostname, &zones)
     };
     let servers = service.lifecycle.list().await?.into_iter().map(|stored| stored.server).filter(is_wanted);
     Ok(page.of(servers.collect(), |server| server.hostname.to_string()))

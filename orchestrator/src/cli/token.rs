@@ -114,8 +114,12 @@ fn table(tokens: &[Shown<'_>]) -> String {
     rows.text()
 }
 
+/// What lasts longer does not end for anybody; and years have four digits.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 fn expires(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
+        Ok(duration) if duration > LONGEST => Err("it is longer than a hundred years: leave --expires out".to_owned()),
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err("it would be over at once: write 90d, say".to_owned()),
         Err(error) => Err(format!("{error}: write 90d, say")),

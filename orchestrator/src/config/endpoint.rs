@@ -57,6 +57,10 @@ impl fmt::Display for Endpoint {
 
 /// Reads a URL; the error says what is wrong with it and what to write.
 pub(super) fn parse(text: &str) -> Result<Endpoint, String> {
+    if text.contains('@') {
+        // The text is not repeated: it holds a secret.
+        return Err("a URL with a user name or password is not accepted: secrets do not belong here".to_owned());
+    }
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(format!("\"{text}\" has no scheme: write \"http://{text}\""));
     };
@@ -65,10 +69,6 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, String> {
         return Err(format!("\"{text}\": the scheme \"{scheme}\" is not known: write \"http://{rest}\""));
     }
     let url = Url::parse(text).map_err(|error| format!("\"{text}\" is not a URL: {error}"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        // The text is not repeated: it holds a secret.
-        return Err("a URL with a user name or password is not accepted: secrets do not belong here".to_owned());
-    }
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().unwrap_or(ETCD_PORT);
     let endpoint = Endpoint { secure, host, port };

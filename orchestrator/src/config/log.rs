@@ -37,6 +37,8 @@ pub(super) fn otlp_endpoint(value: &Value) -> Result<String, String> {
     let text = parse::text(value)?;
     let url = reqwest::Url::parse(&text).ok().filter(|url| url.scheme() == "http" && url.has_host());
     match url {
+        // Not repeated: it may hold a secret, which does not belong here.
+        _ if text.contains('@') => Err("a URL with a user name or password is not accepted".to_owned()),
         Some(_) => Ok(text),
         None => Err(format!("\"{text}\" is not the http URL of a collector: write \"http://localhost:4318\", say")),
     }

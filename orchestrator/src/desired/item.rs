@@ -60,7 +60,7 @@ impl Item {
             Ok(ttl) => ttl,
             Err(error) => {
                 let why = Reason::invalid(error.to_string());
-                asked.values = texts;
+                asked.values = if change::too_many(&texts).is_some() { Vec::new() } else { texts };
                 let outcomes = asked.all(Status::Refused, Some(why.clone()));
                 return refused(asked, why, outcomes);
             }
@@ -68,6 +68,9 @@ impl Item {
         let data = match change::parse_values(&asked, Some(record_type), &texts) {
             Ok(data) => data,
             Err(outcomes) => {
+                if let Some(why) = change::too_many(&texts) {
+                    return refused(asked, why, outcomes);
+                }
                 let wrong = texts.iter().find_map(|text| value::parse(record_type, text).err());
                 let why = Reason::invalid(wrong.map(|error| error.to_string()).unwrap_or_default());
                 asked.values = texts;
@@ -89,6 +92,11 @@ impl Item {
             steps.push(change::of(Ask::Replace(set(data)), None));
         }
         Self { key, asked, wish: Wish::Put(steps), decided: None, replanned: None }
+    }
+
+    /// Whether values are to go, and nothing else.
+    pub(super) fn is_deletion(&self) -> bool {
+        matches!(self.wish, Wish::Delete(_))
     }
 
     /// These values of a set are to go.

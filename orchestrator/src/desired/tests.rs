@@ -397,6 +397,44 @@ async fn a_plan_that_differs_from_the_one_that_was_shown_says_so() {
 }
 
 #[tokio::test]
+async fn what_came_after_the_plan_was_shown_is_not_pruned() {
+    let shelf = Shelf::with(&[entry("old.example.com", "192.0.2.1", 300, None)]);
+    let desired = desired(&shelf);
+    let shown = desired.plan(&[], PRUNE, &mut ()).await.unwrap().plan().clone();
+    shelf.lock().push(entry("new.example.com", "192.0.2.2", 300, None));
+
+    let mut planned = desired.plan(&[], PRUNE, &mut ()).await.unwrap();
+    planned.after(&shown);
+    desired.apply(planned, &mut ()).await;
+
+    assert_eq!(shelf.stored(), ["new.example.com 192.0.2.2 300 -"]);
+}
+
+#[tokio::test]
+async fn names_of_servers_do_not_hide_how_much_goes() {
+    let of_servers = (0..40).map(|n| entry(&format!("s{n}.example.com"), "192.0.2.1", 300, Some("s1")));
+    let others = (0..12).map(|n| entry(&format!("n{n}.example.com"), "192.0.2.1", 300, None));
+    let shelf = Shelf::with(&of_servers.chain(others).collect::<Vec<_>>());
+
+    let planned = desired(&shelf).plan(&[], PRUNE, &mut ()).await.unwrap();
+
+    assert!(planned.too_many().unwrap().to_string().contains("12 of the 12 names of example.com"));
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_told_of_once_and_not_with_every_value() {
+    let shelf = Shelf::with(&[]);
+    let values: Vec<String> = (0..100_000).map(|number| number.to_string()).collect();
+    let long = Set { name: format!("{}.example.com", "a".repeat(1 << 20)), ..set("a.example.com", &[]) };
+
+    let planned = desired(&shelf).plan(&[Set { values, ..long }], Options::default(), &mut ()).await.unwrap();
+
+    let told = serde_json::to_string(planned.plan()).unwrap();
+    assert!(told.len() < 2 << 20, "{} octets", told.len());
+    assert!(told.contains("100000 values are given, and 256 are looked at at most"), "{told}");
+}
+
+#[tokio::test]
 async fn the_guard_counts_names_that_lose_record_sets() {
     let names: Vec<_> = (0..10).map(|number| format!("n{number}.example.com")).collect();
     let entries: Vec<_> = names.iter().map(|name| entry(name, "192.0.2.1", 300, None)).collect();

@@ -75,13 +75,13 @@ impl FromStr for RecordType {
         let upper = text.to_ascii_uppercase();
         let by_name = NAMES.iter().find(|(_, name)| *name == upper).map(|(number, _)| *number);
         let by_number = || upper.strip_prefix("TYPE").and_then(|digits| digits.parse().ok());
-        by_name.or_else(by_number).map(Self).ok_or_else(|| UnknownType(text.to_owned()))
+        by_name.or_else(by_number).map(Self).ok_or_else(|| UnknownType(super::value::excerpt(text)))
     }
 }
 
 /// Text that names no record type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{}\" is not a record type: write A, AAAA, CNAME, TXT, MX, SRV, PTR or NS, say", .0.escape_debug())]
+#[error("\"{}\" is not a record type: write A, AAAA, CNAME, TXT, MX, SRV, PTR or NS, say", .0)]
 pub struct UnknownType(String);
 
 #[cfg(test)]

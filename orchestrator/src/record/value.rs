@@ -20,7 +20,7 @@ pub struct ValueError(String);
 
 /// Reads a value of this type.
 pub(crate) fn parse(record_type: RecordType, text: &str) -> Result<Rdata, ValueError> {
-    let error = |why: String| ValueError(format!("\"{}\" {why}", text.escape_debug()));
+    let error = |why: String| ValueError(format!("\"{}\" {why}", excerpt(text)));
     match record_type {
         RecordType::A => match text.parse() {
             Ok(address @ IpAddr::V4(_)) => Ok(address.into()),
@@ -83,6 +83,14 @@ pub(crate) fn type_of(data: &Rdata) -> RecordType {
         Rdata::Soa(_) => RecordType::SOA,
         Rdata::Other(other) => other.rr_type.into(),
     }
+}
+
+/// Enough of a text to know it by, in a form that is fit for a line.
+pub(crate) fn excerpt(text: &str) -> String {
+    const MOST: usize = 80;
+    let shown: String = text.chars().take(MOST).collect();
+    let dots = if shown.len() < text.len() { "..." } else { "" };
+    format!("{}{dots}", shown.escape_debug())
 }
 
 /// A value as text, which [`parse`] reads back; equal values have equal texts.

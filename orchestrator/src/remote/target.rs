@@ -43,12 +43,14 @@ impl Target {
     ///
     /// It is no such URL, or no such token.
     pub fn parse(url: &str, token: Option<&str>) -> Result<Self, ConnectError> {
-        let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
+        // What may hold a secret is not repeated.
+        let shown = if url.contains('@') { "URL" } else { url };
+        let wrong = |why: &str| ConnectError::Url { url: shown.to_owned(), why: why.to_owned() };
         let base = Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none_or(str::is_empty) {
             return Err(wrong("it does not begin with http:// or https:// and a host"));
         }
-        if base.query().is_some() || base.fragment().is_some() || !base.username().is_empty() {
+        if base.query().is_some() || base.fragment().is_some() || url.contains('@') {
             return Err(wrong("a base URL has no query, fragment or user"));
         }
         let token = token.map(|token| bearer(token).ok_or(ConnectError::Token)).transpose()?;

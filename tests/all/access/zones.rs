@@ -32,6 +32,20 @@ async fn a_token_of_one_zone_sees_and_changes_nothing_else() {
         assert!(!seen.body["data"].to_string().contains("b.example.com"), "{path}: {}", seen.body);
         assert_eq!(seen.body["data"].as_array().unwrap().is_empty(), path.contains('?'), "{}", seen.body);
     }
+    // Nor by pages, and where the next one begins.
+    for (path, count) in [("dns/records", 2), ("servers", 1)] {
+        let (mut seen, mut cursor) = (0, String::new());
+        loop {
+            let page = send(&serving, &own, &format!("GET /api/v1/{path}?limit=1{cursor}"), None).await;
+            assert_eq!(page.status, 200, "{}", page.body);
+            seen += page.body["data"].as_array().unwrap().len();
+            let Some(next) = page.body["next"].as_str() else { break };
+            let place = data_encoding::BASE64URL_NOPAD.decode(next.as_bytes()).unwrap();
+            assert!(!String::from_utf8_lossy(&place).contains("b.example.com"), "{path}: {}", page.body);
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, count, "{path}");
+    }
     let wish = |name: &str| json!({"record_sets": [set(A), set(name)]});
     for (line, body) in [
         ("GET /api/v1/servers/srv.b.example.com", None),
@@ -53,6 +67,8 @@ async fn a_token_of_one_zone_sees_and_changes_nothing_else() {
         ("POST /api/v1/dns/apply", Some(wish(B))),
         ("POST /api/v1/dns/apply", Some(json!([set(B)]))),
         ("POST /api/v1/reconcile", Some(json!({"dry_run": true}))),
+        ("POST /api/v1/servers/srv.b.example.com/rename", Some(json!({"to": "new.a.example.com"}))),
+        ("POST /api/v1/servers/srv.a.example.com/rename", Some(json!({"to": "new.b.example.com"}))),
     ] {
         let answer = send(&serving, &own, line, body).await;
         assert_eq!(
@@ -80,7 +96,10 @@ async fn a_token_of_one_zone_sees_and_changes_nothing_else() {
     let mut left = names(&send(&serving, &all, "GET /api/v1/dns/records", None).await.body);
     left.sort();
     assert_eq!(left, ["new.a.example.com", "srv.a.example.com", "srv.b.example.com", B]);
-    assert_eq!(status(&serving, &own, "DELETE /api/v1/servers/srv.a.example.com?wait=60s", None).await, 200);
+    let to = json!({"to": "moved.a.example.com"});
+    let line = "POST /api/v1/servers/srv.a.example.com/rename?wait=60s";
+    assert_eq!(status(&serving, &own, line, Some(to)).await, 200);
+    assert_eq!(status(&serving, &own, "DELETE /api/v1/servers/moved.a.example.com?wait=60s", None).await, 200);
 }
 
 #[tokio::test]

@@ -3,13 +3,22 @@
 use super::tree::{self, Kind, Node};
 use super::{FileError, Place, Problem};
 
+/// So many are told; who has more has another kind of file.
+const MOST: usize = 1_000;
+
 /// What is wrong with a file, as it is found.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(super) struct Problems {
+    told: Vec<Problem>,
+    count: usize,
+}
 
 impl Problems {
     pub(super) fn add(&mut self, place: Place, message: impl Into<String>) {
-        self.0.push(Problem { place, message: message.into() });
+        self.count += 1;
+        if self.told.len() < MOST {
+            self.told.push(Problem { place, message: message.into() });
+        }
     }
 
     /// The fields of an item. What is no mapping is wrong, and is to be of this `form`.
@@ -23,18 +32,20 @@ impl Problems {
 
     /// How many there are: no more after something was looked at means that it is in order.
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.count
     }
 
     /// What was read, if nothing is wrong; else all that is, in the order of lines. What is `bad` by itself makes no file unusable,
     /// and is said along with what does.
     pub(super) fn finish<T>(self, file: &str, read: T, bad: Vec<Problem>) -> Result<T, FileError> {
-        let Self(mut problems) = self;
-        if problems.is_empty() {
-            return Ok(read);
-        }
-        problems.extend(bad);
+        let Self { told: mut problems, count } = self;
+        let Some(last) = problems.last().map(|problem| problem.place) else { return Ok(read) };
+        let untold = count - problems.len();
+        problems.extend(bad.into_iter().take(MOST));
         problems.sort_by_key(|problem| problem.place);
+        if untold > 0 {
+            problems.push(Problem::new(last, format!("and {untold} more problems like these")));
+        }
         Err(FileError { file: file.to_owned(), problems })
     }
 }
@@ -51,9 +62,10 @@ pub(super) struct List {
 pub(super) fn items(octets: &[u8], list: &List) -> (Vec<Node>, Problems) {
     let (root, broken) = match text(octets).and_then(tree::read) {
         Ok(read) => read,
-        Err(problem) => return (Vec::new(), Problems(vec![problem])),
+        Err(problem) => return (Vec::new(), Problems { told: vec![problem], count: 1 }),
     };
-    let mut problems = Problems(broken.into_iter().collect());
+    let told: Vec<_> = broken.into_iter().collect();
+    let mut problems = Problems { count: told.len(), told };
     let what = root.what();
     let items = match root.kind {
         Kind::List(items) => items,

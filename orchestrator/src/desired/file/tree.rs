@@ -5,6 +5,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 use super::{Place, Problem};
 
 /// Lists in lists: a file of record sets has four levels.
+const MAX_NODES: usize = 8_000_000;
 const MAX_DEPTH: usize = 16;
 
 /// A part of a document.
@@ -78,10 +79,16 @@ struct Building {
     open: Vec<Open>,
     root: Option<Node>,
     documents: usize,
+    /// So far.
+    nodes: usize,
 }
 
 impl Building {
     fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), Problem> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(Problem::new(place, format!("this has more than {MAX_NODES} parts: make several files of it")));
+        }
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::DocumentStart(_) => {
