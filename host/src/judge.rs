@@ -6,14 +6,19 @@
 
 use crate::{
     Error,
-    contract::{Check, Expectation, Info, Outcome, Page, Reason, Verdict, Verification},
+    contract::{Check, Code, Expectation, Info, Outcome, Page, Reason, Verdict, Verification},
     lines::escaped,
 };
+pub(crate) use weight::{Load, Weight};
 
 /// Bytes of a line for people.
 const LINE: usize = 1_024;
 /// Bytes of a cursor, which the caller has to carry about.
 const CURSOR: usize = 4_096;
+/// Bytes of a token, which the caller has to carry about.
+const TOKEN: usize = 4_096;
+/// Bytes of a name where it is told to people.
+const NAME: usize = 255;
 /// The most items that a plugin may take in one call.
 const ITEMS: u32 = 1_000;
 
@@ -27,12 +32,26 @@ fn tidy(line: &mut String) {
 
 /// A reason with its text fit for a line.
 pub(crate) fn reason(mut reason: Reason) -> Reason {
-    tidy(&mut reason.message);
+    tidy_reason(&mut reason);
     reason
 }
 
-fn tidy_reason(place: &mut Reason) {
-    tidy(&mut place.message);
+fn tidy_reason(reason: &mut Reason) {
+    tidy(&mut reason.message);
+    match &mut reason.code {
+        Code::Other(name) | Code::OwnedBy(Some(name)) => tidy(name),
+        _ => {}
+    }
+}
+
+/// Cut, a token would name nothing.
+fn check_token(token: Option<&String>) -> Result<(), Error> {
+    match token {
+        Some(token) if token.len() > TOKEN => {
+            broken(format!("a token of {} bytes, where {TOKEN} are allowed", token.len()))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn info(mut info: Info) -> Result<Info, Error> {
@@ -55,6 +74,7 @@ pub(crate) fn outcomes(mut outcomes: Vec<Outcome>, asked: usize) -> Result<Vec<O
         if !outcome.status.is_done() && outcome.reason.is_none() {
             return broken(format!("outcome {index} is {} without a reason", outcome.status.name()));
         }
+        check_token(outcome.token.as_ref())?;
         outcome.reason.iter_mut().chain(&mut outcome.warnings).for_each(tidy_reason);
     }
     Ok(outcomes)
@@ -88,7 +108,7 @@ pub(crate) fn verifications(
         return broken(format!("{} verifications for {} expectations", verifications.len(), asked.len()));
     }
     for verification in &mut verifications {
-        let (name, answers) = (&verification.name, &verification.answers);
+        let (name, answers) = (escaped(&verification.name, NAME), &verification.answers);
         if answers.is_empty() && verification.verdict == Verdict::Verified {
             return broken(format!("`{name}` is verified although nobody was asked"));
         }
@@ -122,6 +142,8 @@ pub(crate) fn checks(mut checks: Vec<Check>) -> Vec<Check> {
     }
     checks
 }
+
+mod weight;
 
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Things of the host's that one call may keep open. The runtime forgets
     /// the options of an HTTP request only when the call ends, so this must
-    /// exceed `http_requests_per_call`. 10 000.
+    /// exceed `http_requests_per_call`. Each may take some 16 KiB of the host's memory. 3000.
     pub handles: usize,
     /// Bytes that one list or string structure may have that the plugin hands
     /// to the host. 16 MiB.
@@ -51,7 +51,8 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Bytes of one response's body. 16 MiB.
     pub response_bytes: usize,
-    /// Bytes of all response bodies and DNS messages in one call. 128 MiB.
+    /// Bytes of all response bodies in one call, and of all DNS answers as the
+    /// plugin gets them, their names in full. 128 MiB.
     pub response_bytes_per_call: usize,
     /// Connections to the backend, idle ones included. 32.
     pub connections: usize,
@@ -76,7 +77,7 @@ impl Default for Limits {
         Self {
             component_bytes: 64 << 20,
             memory_bytes: 64 << 20,
-            handles: 10_000,
+            handles: 3_000,
             transfer_bytes: 16 << 20,
             cpu: Duration::from_secs(10),
             grace: Duration::from_secs(2),

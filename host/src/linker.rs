@@ -2,7 +2,7 @@
 //! runtimes drag in with nothing behind it, and no more.
 
 use wasmtime::{
-    Engine,
+    Engine, StoreContextMut,
     component::{
         Component, HasData, HasSelf, Linker, Resource, ResourceTable, ResourceType, Val, types::ComponentItem,
     },
@@ -12,6 +12,10 @@ use wasmtime_wasi::{
     clocks::{WasiClocks, WasiClocksView as _},
     p2::bindings::{cli, clocks, random},
     random::WasiRandom,
+};
+use wasmtime_wasi_http::{
+    WasiHttpView as _,
+    p2::bindings::http::types::{HostOutgoingRequest as _, Method, OutgoingRequest},
 };
 use wasmtime_wasi_io::bindings::wasi::io;
 
@@ -109,7 +113,45 @@ fn link_wasi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
     cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
     cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    bound_requests(linker)
+}
+
+/// Octets of a method, of which the longest that is registered has 17.
+const METHOD: usize = 32;
+/// Octets of an authority: a name has 253 at most.
+const AUTHORITY: usize = 300;
+
+/// Bounds what a request is told about itself: the runtime keeps it for as
+/// long as the handle is there, and bounds only paths and headers.
+fn bound_requests(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    type Set<T> = (Resource<OutgoingRequest>, T);
+    linker.allow_shadowing(true);
+    let mut types = linker.instance("wasi:http/types@0.2.12")?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: StoreContextMut<'_, State>, (request, method): Set<Method>| {
+            if is_longer(if let Method::Other(name) = &method { Some(name) } else { None }, METHOD) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_method(request, method)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store: StoreContextMut<'_, State>, (request, authority): Set<Option<String>>| {
+            if is_longer(authority.as_ref(), AUTHORITY) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_authority(request, authority)?,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn is_longer(text: Option<&String>, most: usize) -> bool {
+    text.is_some_and(|text| text.len() > most)
 }
 
 fn wasi(state: &mut State) -> &mut wasmtime_wasi::WasiCtx {

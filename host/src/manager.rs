@@ -3,6 +3,7 @@
 //! Here lists are cut to what the plugin takes, budgets are shared out, and
 //! the nested results are flattened. No decision about DNS is made here.
 
+mod batch;
 mod listing;
 mod server;
 
@@ -12,7 +13,7 @@ use crate::{
     Builder, Error, Usage,
     bindings::{DnsPlugin, exports::provisioning::dns::dns_manager::Guest},
     contract::{Action, Change, Check, Code, Expectation, Filter, Info, Outcome, Page, Reason, Status, Verification},
-    judge,
+    judge::{self, Load},
     runtime::{Runtime, Turn},
 };
 use listing::Listing;
@@ -118,12 +119,13 @@ impl DnsManager {
 
     /// Changes records. Outcome i is for change i.
     ///
-    /// A list longer than `info().max_items` is cut into several calls of the
-    /// plugin, one after the other. When one of them breaks, the items that
-    /// were answered before keep their outcomes, those of the broken call are
-    /// `unknown` (`failed` if the plugin surely did not start), and those
-    /// after it are `failed`. So are the items when the time runs out, in the
-    /// first call too: their reason is `deadline`.
+    /// A list longer than `info().max_items`, or whose outcomes would be too
+    /// large for one call, is cut into several calls of the plugin, one after
+    /// the other. When one of them breaks, the items that were answered before
+    /// keep their outcomes, those of the broken call are `unknown` (`failed`
+    /// if the plugin surely did not start), and those after it are `failed`.
+    /// So are the items when the time runs out, in the first call too: their
+    /// reason is `deadline`.
     ///
     /// # Errors
     ///
@@ -132,11 +134,11 @@ impl DnsManager {
     /// broke, and what became of its items is not known.
     pub async fn apply(&self, changes: Vec<Change>, call: Call) -> Result<Vec<Outcome>, Error> {
         self.offers(&changes, &call)?;
-        let (turn, all) = (call.begin(), changes.len());
+        let (turn, all, mut load) = (call.begin(), changes.len(), Load::default());
         let mut outcomes = Vec::with_capacity(all);
         let mut rest = changes;
         while !rest.is_empty() {
-            let later = rest.split_off(rest.len().min(self.max_items()));
+            let later = rest.split_off(batch::size(&rest, self.max_items(), self.0.runtime.limits.transfer_bytes));
             let now = std::mem::replace(&mut rest, later);
             let asked = now.len();
             let answered = self
@@ -153,7 +155,12 @@ impl DnsManager {
                 .await;
             let broken = match answered {
                 Ok(found) => {
+                    let taken = load.take(&found);
                     outcomes.extend(found);
+                    if let Err(error) = taken {
+                        outcomes.resize(all, not_done(Status::Failed, broken_off(error)));
+                        return Ok(outcomes);
+                    }
                     continue;
                 }
                 Err(broken) => broken,
@@ -186,7 +193,7 @@ impl DnsManager {
     ///
     /// # Errors
     ///
-    /// [`Error::Exceeded`] beyond `Limits::entries`.
+    /// [`Error::Exceeded`] beyond `Limits::entries`, or 256 MiB of them.
     pub async fn list_all(&self, filter: Filter, call: Call) -> Result<Page, Error> {
         self.all_pages(Listing::Entries(filter), call).await
     }
@@ -198,7 +205,8 @@ impl DnsManager {
     ///
     /// # Errors
     ///
-    /// What a name server does is no error.
+    /// What a name server does is no error. [`Error::Exceeded`] beyond 256 MiB
+    /// of verifications.
     pub async fn verify(
         &self,
         expectations: Vec<Expectation>,
@@ -208,7 +216,7 @@ impl DnsManager {
         let turn = call.begin();
         let until = wait.min(turn.left());
         let begun = tokio::time::Instant::now();
-        let mut verifications = Vec::with_capacity(expectations.len());
+        let (mut verifications, mut load) = (Vec::with_capacity(expectations.len()), Load::default());
         for asked in expectations.chunks(self.max_items()) {
             let wait = until.saturating_sub(begun.elapsed());
             let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
@@ -227,6 +235,7 @@ impl DnsManager {
                     |answer| judge::verifications(accepted(answer)?, asked, &self.0.nameservers),
                 )
                 .await?;
+            load.take(&found)?;
             verifications.extend(found);
         }
         Ok(verifications)

@@ -59,7 +59,7 @@ pub(crate) fn engine() -> Result<Engine, Error> {
             Engine::new(&profile(false))
         })
         .map_err(|error| Error::Internal(format!("{error:#}")))?;
-    tick(engine.weak());
+    tick(engine.weak()).map_err(|error| Error::Internal(format!("the epoch thread could not be started: {error}")))?;
     *shared = Some(engine.weak());
     Ok(engine)
 }
@@ -114,19 +114,20 @@ fn profile(pooling: bool) -> Config {
 
 /// Advances the epoch for as long as the engine lives. A thread of its own: as
 /// a task it would not run on the one thread that a looping plugin occupies.
-fn tick(engine: EngineWeak) {
-    let spawned = std::thread::Builder::new().name("dns-manager-epoch".to_owned()).spawn(move || {
+///
+/// # Errors
+///
+/// There is no thread: nothing would end a loop.
+fn tick(engine: EngineWeak) -> std::io::Result<()> {
+    std::thread::Builder::new().name("dns-manager-epoch".to_owned()).spawn(move || {
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
             #[allow(clippy::disallowed_methods, reason = "this thread has nothing else to do")]
             std::thread::sleep(TICK);
         }
-    });
-    if let Err(error) = spawned {
-        // Loops are then ended by nothing: better to know.
-        tracing::error!("the epoch thread could not be started: {error}");
-    }
+    })?;
+    Ok(())
 }
 
 /// One plugin, ready to be called.

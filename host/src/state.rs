@@ -25,6 +25,9 @@ use crate::{
     tally::Tally,
 };
 
+/// Octets that the fields of one message may have which the plugin makes; it may keep many.
+const FIELDS: usize = 16 << 10;
+
 /// What the plugin is given in every call: the same things, shared.
 #[derive(Clone)]
 pub(crate) struct Lent {
@@ -74,6 +77,8 @@ impl State {
         );
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS);
         Self {
             table,
             limits: SumLimits::new(limits.memory_bytes, tally.clone()),
@@ -86,7 +91,7 @@ impl State {
             tail,
             tally,
             wasi,
-            http: WasiHttpCtx::new(),
+            http,
             hooks,
         }
     }

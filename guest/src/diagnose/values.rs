@@ -48,7 +48,7 @@ impl Diagnosis<'_> {
                 let read = Gateway::new(self.ports.http()).read(std::slice::from_ref(&part), None, timeout);
                 let found = match read {
                     Ok((_, found)) => found,
-                    Err(fault) if fault.kind == Kind::TooLarge && chunk > 1 => {
+                    Err(fault) if matches!(fault.kind, Kind::TooLarge | Kind::TooMuch) && chunk > 1 => {
                         chunk /= 2;
                         start = Some(part.start);
                         continue;

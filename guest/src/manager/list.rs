@@ -50,6 +50,10 @@ pub(super) fn list(call: &mut Call<'_>, filter: &Filter, cursor: Option<&str>, l
                     Decoded::Foreign(records) => records,
                     Decoded::Structure => continue,
                     Decoded::Unreadable(why) => {
+                        if has_problems(call, &page, limit, last.as_ref(), &entry.key) {
+                            page.next = Some(Cursor { revision: at, key: entry.key.clone() }.to_text());
+                            return Ok(page);
+                        }
                         page.problems.push(Problem {
                             place: String::from_utf8_lossy(&entry.key).into_owned(),
                             reason: Reason::new(Code::Protocol, why),
@@ -76,6 +80,13 @@ pub(super) fn list(call: &mut Call<'_>, filter: &Filter, cursor: Option<&str>, l
         }
     }
     Ok(page)
+}
+
+/// Whether a page has problems enough to end before this key. Within a set it ends only when it must.
+fn has_problems(call: &Call<'_>, page: &Page, limit: usize, last: Option<&(Name, RrType)>, key: &[u8]) -> bool {
+    let is_beyond = || last.is_none_or(|(name, _)| !key.starts_with(call.layout.key(name).as_bytes()));
+    let most = usize::try_from(super::MAX_ITEMS).unwrap_or_default();
+    page.problems.len() >= most || page.problems.len() >= limit && is_beyond()
 }
 
 /// Where to look, in the order of the keys.

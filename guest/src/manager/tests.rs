@@ -19,6 +19,7 @@ use crate::{
     ports::{Answer, Clock, DnsFault, HttpClient, HttpFault, HttpReply, Log, Question, Resolver, Settings},
     reason::Code,
     record::{Record, RecordSet, Ttl},
+    verify::tests::Reply,
 };
 
 struct World {
@@ -26,7 +27,7 @@ struct World {
     settings: BTreeMap<&'static str, String>,
     now: Cell<Duration>,
     /// What the name server answers, where there is one.
-    answer: Option<fn(&Question) -> Result<Answer, DnsFault>>,
+    answer: Option<fn(&Question) -> Reply>,
 }
 
 impl World {

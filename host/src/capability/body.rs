@@ -99,8 +99,10 @@ impl Body for Outgoing {
 pub(crate) enum Source {
     /// A server.
     Network(hyper::body::Incoming),
-    /// A handler in this process.
+    /// A handler in this process: all of it is here, and charged.
     Process(Full<Bytes>),
+    /// A handler whose response was too large.
+    Refused(Option<HttpError>),
 }
 
 /// Bounds of one exchange.
@@ -134,7 +136,15 @@ impl Incoming {
         let Bounds { max, call, between, deadline } = bounds;
         let idle = Box::pin(tokio::time::sleep(between));
         let total = Box::pin(tokio::time::sleep_until(deadline));
-        Self { inner, left: max, max, call, between, waiting: false, idle, total }
+        let mut incoming = Self { inner, left: max, max, call, between, waiting: false, idle, total };
+        // What is in memory counts from now on, whether it will be read or not.
+        if let Source::Process(body) = &incoming.inner {
+            let bytes = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+            if let Err(error) = incoming.charge(bytes) {
+                incoming.inner = Source::Refused(Some(error));
+            }
+        }
+        incoming
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), HttpError> {
@@ -159,7 +169,8 @@ impl Body for Incoming {
         }
         let polled = match &mut self.inner {
             Source::Network(body) => Pin::new(body).poll_frame(cx).map_err(broken_off),
-            Source::Process(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Source::Process(body) => return Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Source::Refused(error) => return Poll::Ready(error.take().map(Err)),
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -186,6 +197,7 @@ impl Body for Incoming {
         match &self.inner {
             Source::Network(body) => body.is_end_stream(),
             Source::Process(body) => body.is_end_stream(),
+            Source::Refused(error) => error.is_none(),
         }
     }
 
@@ -193,6 +205,7 @@ impl Body for Incoming {
         match &self.inner {
             Source::Network(body) => body.size_hint(),
             Source::Process(body) => body.size_hint(),
+            Source::Refused(_) => SizeHint::default(),
         }
     }
 }
@@ -251,6 +264,13 @@ mod tests {
         assert_eq!(incoming(b"abc", 3, 3).collect().await.unwrap().to_bytes(), "abc");
         assert!(matches!(incoming(b"abc", 2, 9).collect().await, Err(HttpError::HttpResponseBodySize(Some(2)))));
         assert!(matches!(incoming(b"abc", 9, 2).collect().await, Err(HttpError::HttpResponseBodySize(None))));
+    }
+
+    #[tokio::test]
+    async fn response_of_this_process_counts_before_it_is_read() {
+        let kept = incoming(b"abc", 3, 10);
+        assert_eq!(kept.call.load(Ordering::Relaxed), 7);
+        assert_eq!(kept.collect().await.unwrap().to_bytes(), "abc");
     }
 
     #[tokio::test]

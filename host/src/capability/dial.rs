@@ -27,7 +27,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_rustls::client::TlsStream;
 
@@ -40,6 +40,9 @@ use crate::capability::{
 const SHUNNED: Duration = Duration::from_secs(30);
 /// A dial that was given up after this long counts against the member.
 const SUSPICIOUS: Duration = Duration::from_millis(250);
+/// A connection on which nothing came for so long, and on which nothing is
+/// asked, is idle. Before, a response may be under way.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// Why there is no connection. Nothing was sent.
 #[derive(Debug)]
@@ -377,6 +380,10 @@ pub(crate) struct Held {
     member: Member,
     /// Something was written, and nothing came back yet.
     awaits: bool,
+    /// When something came last.
+    read_at: Instant,
+    /// Until the connection is idle, once its member has failed.
+    quiet: Pin<Box<Sleep>>,
     /// Until the member fails.
     ended: Option<BoxFuture<'static, ()>>,
     _permit: OwnedSemaphorePermit,
@@ -384,7 +391,25 @@ pub(crate) struct Held {
 
 impl Held {
     fn new(stream: Stream, member: Member, ended: BoxFuture<'static, ()>, permit: OwnedSemaphorePermit) -> Self {
-        Self { stream: TokioIo::new(stream), member, awaits: false, ended: Some(ended), _permit: permit }
+        Self {
+            stream: TokioIo::new(stream),
+            member,
+            awaits: false,
+            read_at: Instant::now(),
+            quiet: Box::pin(sleep(QUIET)),
+            ended: Some(ended),
+            _permit: permit,
+        }
+    }
+
+    /// Whether nothing has come for long enough. If not, `cx` is woken then.
+    fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        let until = self.read_at + QUIET;
+        if Instant::now() >= until {
+            return true;
+        }
+        self.quiet.as_mut().reset(until);
+        self.quiet.as_mut().poll(cx).is_ready()
     }
 
     /// Whether the member has failed. If not, `cx` is woken when it does.
@@ -413,10 +438,11 @@ impl Read for Held {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if polled.is_ready() {
             self.awaits = false;
+            self.read_at = Instant::now();
             return polled;
         }
         // An exchange that is under way may still come to its end.
-        if !self.awaits && self.has_ended(cx) {
+        if !self.awaits && self.has_ended(cx) && self.is_quiet(cx) {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending

@@ -17,7 +17,7 @@
 //! | `TLS-alert-received` | a certificate is not good, theirs or ours; the message says which and why | no |
 //! | `connection-refused` | no member was reached, or a kept connection closed before it took the request up | no |
 //! | `connection-timeout` | no connection in time | no |
-//! | `connection-limit-reached` | all connections are in use | no |
+//! | `connection-limit-reached` | all connections are in use, or as many requests are under way | no |
 //! | `HTTP-request-body-size` | the request's body is too large | not whole |
 //! | `connection-terminated` | the connection broke before the response | perhaps |
 //! | `HTTP-response-timeout` | no response in time, or the exchange took too long | perhaps |
@@ -85,6 +85,9 @@ pub trait Handler: Send + Sync + 'static {
     fn handle<'a>(&'a self, request: Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + 'a>>;
 }
 
+/// Octets of a request's body that one write may have: as many wait in memory for each body that is open.
+const CHUNK: usize = 64 << 10;
+
 type Connecting = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 type Sent = Result<(Response<WasiBody>, Connecting), HttpError>;
 
@@ -141,6 +144,10 @@ impl WasiHttpHooks for Hooks {
         // A plugin may have a token of its own, but not beside the operator's.
         let is_ours = self.sender.login.is_some();
         Arc::new(move |name| DEFAULT_FORBIDDEN_HEADERS.contains(name) || (is_ours && *name == header::AUTHORIZATION))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
     }
 
     fn is_supported_scheme(&mut self, scheme: &Scheme) -> bool {

@@ -174,7 +174,15 @@ impl Login {
     }
 
     fn without_password(&self, text: &str) -> String {
-        let masked = if self.password.0.is_empty() { text.to_owned() } else { text.replace(&self.password.0, MASK) };
+        let mut masked = text.to_owned();
+        // First as JSON has it: within that, the password itself may occur as a part.
+        let quoted = Value::from(self.password.0.as_str()).to_string();
+        let escaped = quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).unwrap_or_default();
+        for shown in [escaped, &self.password.0] {
+            if !shown.is_empty() {
+                masked = masked.replace(shown, MASK);
+            }
+        }
         masked.chars().filter(|c| !c.is_control()).take(TOLD).collect()
     }
 }
@@ -218,8 +226,10 @@ impl Token {
         let mut octets = body.to_vec();
         let mut from = 0;
         while let Some(at) = octets.get(from..).and_then(|rest| find(rest, token)) {
-            from += at;
-            if let Some(echo) = octets.get_mut(from..from + token.len()) {
+            let begin = from + at;
+            // Behind it: a token of stars alone would be found there again.
+            from = begin + token.len();
+            if let Some(echo) = octets.get_mut(begin..from) {
                 echo.fill(b'*');
             }
         }
@@ -361,6 +371,23 @@ mod tests {
         assert_eq!(why, "the login as `dns` is refused: no ******** here");
         assert!(!format!("{:?} {:?}", login(), Standing::Token(token("abc"))).contains("abc"));
         assert!(!format!("{:?}", login()).contains("geheim"));
+    }
+
+    #[test]
+    fn password_is_masked_as_json_writes_it_too() {
+        let login = Login::new("dns".to_owned(), Secret::from("\"ge\\heim\n"));
+        let echo = login.request().1;
+        let masked = login.without_password(&String::from_utf8_lossy(&echo));
+        assert_eq!(masked, format!(r#"{{"name":"dns","password":"{MASK}"}}"#));
+        assert_eq!(login.without_password("no \"ge\\heim\n here"), format!("no {MASK} here"));
+    }
+
+    #[test]
+    fn token_of_what_blots_it_out_comes_to_an_end() {
+        let body = token("**").blot_out(&mut HeaderMap::new(), Bytes::from_static(b"a ***** b"));
+        assert_eq!(body, "a ***** b");
+        let body = token("aa").blot_out(&mut HeaderMap::new(), Bytes::from_static(b"aaaaa"));
+        assert_eq!(body, "****a");
     }
 
     #[test]

@@ -16,12 +16,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
-    bindings::provisioning::dns::resolver::{Answer, Failure, Question},
+    bindings::provisioning::dns::resolver::{Answer, Failure, Question, Transport},
     capability::{
-        body,
         dial::Lookup,
         policy::{Authority, never},
     },
@@ -29,11 +31,24 @@ use crate::{
     tally::Tally,
 };
 
+/// Questions under way at one time, over all calls: each has a socket or two.
+const IN_FLIGHT: usize = 256;
+
 /// The configured name servers, shared by all calls.
 pub(crate) struct Resolver {
+    places: Semaphore,
     servers: Vec<NameServer>,
     lookup: Arc<dyn Lookup>,
     timeout: Duration,
+}
+
+/// What one question needs on its way.
+struct Asked<'a> {
+    query: wire::Query,
+    transport: Transport,
+    deadline: Instant,
+    /// What is left to the call.
+    bytes_left: &'a AtomicUsize,
 }
 
 /// One name server, under the id that the operator wrote.
@@ -64,7 +79,7 @@ impl Resolver {
             }
             servers.push(NameServer { id: id.clone(), authority, known: Mutex::default() });
         }
-        let resolver = Self { servers, lookup, timeout };
+        let resolver = Self { places: Semaphore::new(IN_FLIGHT), servers, lookup, timeout };
         for server in &resolver.servers {
             let looked_up = tokio::time::timeout(timeout, resolver.addresses(server)).await;
             if let Err(failure) = looked_up.unwrap_or(Err(Failure::Timeout)) {
@@ -85,44 +100,39 @@ impl Resolver {
         bytes_left: &AtomicUsize,
         tally: &Shared<Tally>,
     ) -> Result<Answer, Failure> {
-        let asked = self.exchange(question).await;
+        let asked = self.exchange(question, bytes_left).await;
         if let Err(Failure::UnknownServer | Failure::Denied) = asked {
             tally.lock().denials.resolver += 1;
         }
-        let (answer, bytes) = asked?;
-        if !body::charge(bytes_left, bytes) {
+        asked?.ok_or_else(|| {
             tally.lock().denials.limits += 1;
-            return Err(Failure::Denied);
-        }
-        Ok(answer)
+            Failure::Denied
+        })
     }
 
-    /// One question and its answer, with that one's bytes.
-    async fn exchange(&self, question: &Question) -> Result<(Answer, usize), Failure> {
+    /// One question and its answer; none if it is more than is left to the call.
+    async fn exchange(&self, question: &Question, bytes_left: &AtomicUsize) -> Result<Option<Answer>, Failure> {
         let server = self.servers.iter().find(|server| server.id == question.server).ok_or(Failure::UnknownServer)?;
         let query = wire::Query::new(question)?;
         let wait = Duration::from_millis(question.timeout_ms.into()).clamp(Duration::from_millis(1), self.timeout);
         let deadline = Instant::now() + wait;
-        let asked = tokio::time::timeout_at(deadline, self.ask_server(server, &query, question, deadline)).await;
-        asked.unwrap_or_else(|_| {
+        // Who waits here blames no server.
+        let place = timeout_at(deadline, self.places.acquire()).await;
+        let _place = place.ok().and_then(Result::ok).ok_or(Failure::Timeout)?;
+        let asked = Asked { query, transport: question.transport, deadline, bytes_left };
+        timeout_at(deadline, self.ask_server(server, &asked)).await.unwrap_or_else(|_| {
             server.failed();
             Err(Failure::Timeout)
         })
     }
 
     /// Asks at the server's addresses, in turn while nobody is there.
-    async fn ask_server(
-        &self,
-        server: &NameServer,
-        query: &wire::Query,
-        question: &Question,
-        deadline: Instant,
-    ) -> Result<(Answer, usize), Failure> {
+    async fn ask_server(&self, server: &NameServer, asked: &Asked<'_>) -> Result<Option<Answer>, Failure> {
         let known = self.addresses(server).await?;
         let mut last = Failure::Unreachable("the name leads to no address".to_owned());
         let (before, after) = known.addresses.split_at_checked(known.first).unwrap_or((&known.addresses, &[]));
         for address in after.iter().chain(before) {
-            match exchange::exchange(*address, query, question.transport, deadline).await {
+            match exchange::exchange(*address, asked).await {
                 Err(Failure::Unreachable(why)) => last = Failure::Unreachable(why),
                 Err(failure @ Failure::Timeout) => {
                     server.failed();

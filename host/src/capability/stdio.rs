@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     async_trait,
     cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamResult},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
 };
 
 use crate::{
@@ -99,6 +99,9 @@ impl Pollable for Stdio {
 
 impl OutputStream for Stdio {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > PERMIT {
+            return Err(StreamError::trap("write exceeded budget"));
+        }
         self.take(&bytes);
         Ok(())
     }
@@ -133,6 +136,13 @@ mod tests {
 
         assert!(text.len() <= 2 * TAIL);
         assert!(text.ends_with("panicked at \\u{1b}[1mhere"), "{text}");
+    }
+
+    #[test]
+    fn write_beyond_the_permit_is_a_trap() {
+        let mut stdio = stdio();
+        assert!(stdio.write(Bytes::from(vec![b'x'; PERMIT])).is_ok());
+        assert!(matches!(stdio.write(Bytes::from(vec![b'x'; PERMIT + 1])), Err(StreamError::Trap(_))));
     }
 
     #[test]

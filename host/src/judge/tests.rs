@@ -122,3 +122,23 @@ fn verdict_is_that_of_the_answers() {
     }
     assert!(is_contract(verifications(vec![], &asked, &servers)));
 }
+
+#[test]
+fn no_text_of_a_plugin_forges_a_line() {
+    for code in [Code::Other("x\nERROR forged".to_owned()), Code::OwnedBy(Some("x\nERROR forged".to_owned()))] {
+        let judged = reason(Reason::new(code, "why"));
+        assert!(matches!(judged.code, Code::Other(name) | Code::OwnedBy(Some(name)) if name == "x\\nERROR forged"));
+    }
+    let mut lie = verification(Verdict::Verified, &[]);
+    lie.name = "x\nERROR forged".to_owned();
+    let asked = [Expectation { name: "a.example".to_owned(), rr_type: Some(1), data: None }];
+    let said = verifications(vec![lie], &asked, &[]).unwrap_err().to_string();
+    assert!(said.contains("`x\\nERROR forged`"), "{said}");
+}
+
+#[test]
+fn token_is_short() {
+    let with = |octets: usize| Outcome { token: Some("x".repeat(octets)), ..outcome(Status::Created, None) };
+    assert!(outcomes(vec![with(TOKEN)], 1).is_ok());
+    assert!(is_contract(outcomes(vec![with(TOKEN + 1)], 1)));
+}

@@ -4,7 +4,7 @@ use super::{Call, DnsManager, accepted, exports};
 use crate::{
     Error,
     contract::{Code, Filter, Page, Reason},
-    judge,
+    judge::{self, Load},
     runtime::Turn,
 };
 
@@ -69,18 +69,20 @@ impl DnsManager {
     pub(super) async fn all_pages(&self, what: Listing, call: Call) -> Result<Page, Error> {
         let (turn, most) = (call.begin(), self.0.runtime.limits.entries);
         let mut all = Page { entries: Vec::new(), problems: Vec::new(), next: None };
-        let mut restarts = 0;
+        let (mut restarts, mut load) = (0, Load::default());
         loop {
             match self.page(&what, all.next.take(), PAGE, &turn).await {
                 Ok(page) => {
+                    load.take(&page)?;
                     all.entries.extend(page.entries);
                     all.problems.extend(page.problems);
                     all.next = page.next;
                 }
                 Err(Error::Refused(Reason { code: Code::CursorExpired, .. })) if restarts < RESTARTS => {
                     restarts += 1;
-                    all.entries.clear();
-                    all.problems.clear();
+                    begin_again(&mut all);
+                    load = Load::default();
+                    load.take(&all)?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -93,5 +95,25 @@ impl DnsManager {
                 return Ok(all);
             }
         }
+    }
+}
+
+/// Forgets what will be read again. What was mended is no problem the next time, and would be told to nobody.
+fn begin_again(all: &mut Page) {
+    all.entries.clear();
+    all.problems.retain(|problem| problem.mended);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Problem;
+
+    #[test]
+    fn what_was_mended_is_still_told_when_a_repair_begins_again() {
+        let problem = |mended| Problem { place: String::new(), reason: Reason::new(Code::Protocol, ""), mended };
+        let mut all = Page { entries: Vec::new(), problems: vec![problem(true), problem(false)], next: None };
+        begin_again(&mut all);
+        assert_eq!(all.problems.iter().map(|problem| problem.mended).collect::<Vec<_>>(), [true]);
     }
 }

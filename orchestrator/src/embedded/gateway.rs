@@ -16,8 +16,9 @@ use bytes::Bytes;
 use dns_manager_host::Handler;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
-use super::store::{Fault, Operation, Store, Transaction};
+use super::store::{ANSWER_OCTETS, Fault, Operation, Store, Transaction};
 use refusal::Refusal;
 use request::Sized;
 
@@ -28,16 +29,20 @@ const MAX_REQUEST: usize = 1_572_864;
 /// What any request may have, encoded.
 const MAX_MESSAGE: usize = MAX_REQUEST + 512 * 1024;
 
+/// Requests that are answered at one time.
+const AT_ONCE: usize = 16;
+
 /// The gateway of a store.
 #[derive(Clone)]
 pub struct Gateway {
     store: Arc<Store>,
+    places: Arc<Semaphore>,
 }
 
 impl Gateway {
     /// On this store.
     pub fn new(store: Arc<Store>) -> Self {
-        Self { store }
+        Self { store, places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Answers a request. It waits for the disk: not for the threads of an executor.
@@ -95,11 +100,17 @@ impl Handler for Gateway {
     fn handle<'a>(&'a self, request: Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + 'a>> {
         let gateway = self.clone();
         Box::pin(async move {
-            let answered = tokio::task::spawn_blocking(move || gateway.answer(&request)).await;
-            answered.unwrap_or_else(|_| {
+            let failed = || {
                 let refusal = Refusal::unknown("the embedded store has failed");
                 json(refusal.status, &refusal.body())
-            })
+            };
+            let Ok(place) = Arc::clone(&gateway.places).acquire_owned().await else { return failed() };
+            let answered = tokio::task::spawn_blocking(move || {
+                // Work goes on when nobody waits for it any more, and keeps its place until it ends.
+                let _place = place;
+                gateway.answer(&request)
+            });
+            answered.await.unwrap_or_else(|_| failed())
         })
     }
 }
@@ -135,6 +146,8 @@ impl From<Fault> for Refusal {
             Fault::Compacted | Fault::FutureRevision => Self::out_of_range(&format!("etcdserver: mvcc: {fault}")),
             Fault::KeyNotFound => Self::invalid(&format!("etcdserver: {fault}")),
             Fault::LeaseNotFound => Self::lease_not_found(&format!("etcdserver: {fault}")),
+            Fault::TooLarge => Self::answer_too_large(ANSWER_OCTETS),
+            Fault::NoSpace => Self::exhausted(&format!("etcdserver: mvcc: {fault}")),
             Fault::Storage(source) => {
                 tracing::error!(error = %crate::error_chain(source.as_ref()), "the embedded store cannot be used");
                 Self::unknown(&format!("the embedded store cannot be used: {source}"))

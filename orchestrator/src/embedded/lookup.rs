@@ -2,14 +2,16 @@
 //!
 //! Nothing here is improved: what resolves on the embedded default must resolve in production, and what does not must not.
 //! [`name`] has the rules for names, [`json`] and [`service`] those for stored values, [`reply`] those for what fits into an
-//! answer. The one difference is that aliases which lead from zone to zone in a circle, on which CoreDNS runs out of memory,
-//! end after some rounds.
+//! answer. There are two differences: aliases which lead from zone to zone in a circle, on which CoreDNS runs out of
+//! memory, end after some rounds; and a question that leads through aliases and targets to more than some 10 000 keys, for
+//! which CoreDNS may search for hours, is answered with SERVFAIL.
 
 pub mod json;
 pub mod name;
 pub mod reply;
 pub mod service;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
@@ -35,6 +37,8 @@ const SOA_TTL: u32 = 30;
 const MAX_ALIASES: usize = 10;
 /// How often an answer may send the question to another zone of this server.
 const MAX_DETOURS: usize = 8;
+/// After so many keys nothing more is read for a question.
+const MAX_KEYS: usize = 10_000;
 
 /// Stored keys and values.
 pub trait Tree {
@@ -135,7 +139,9 @@ impl Lookup {
 
     /// The answer to a question.
     pub fn answer(&self, tree: &dyn Tree, question: &Question) -> Reply {
-        let server = Server { lookup: self, tree, size: question.size, has_opt: question.has_opt, detours: 0 };
+        let patience = Patience::default();
+        let Question { size, has_opt, .. } = *question;
+        let server = Server { lookup: self, tree, size, has_opt, detours: 0, patience: &patience };
         server.answer(&question.name, question.rr_type)
     }
 
@@ -194,6 +200,30 @@ struct Server<'a> {
     size: usize,
     has_opt: bool,
     detours: usize,
+    patience: &'a Patience,
+}
+
+/// How much was read for one question. Aliases fan out at every step, and so without it the work grows exponentially.
+#[derive(Default)]
+struct Patience {
+    keys: Cell<usize>,
+    is_lost: Cell<bool>,
+}
+
+impl Patience {
+    /// To be asked before something is read: names with more keys than that are read once, too.
+    fn check(&self) -> Result<(), Fault> {
+        if self.keys.get() < MAX_KEYS {
+            return Ok(());
+        }
+        self.is_lost.set(true);
+        Err(Fault::Broken)
+    }
+
+    /// Notes that so many were found, and that was work, too, if there were none.
+    fn read(&self, keys: usize) {
+        self.keys.set(self.keys.get().saturating_add(keys.max(1)));
+    }
 }
 
 /// A name and type that are asked for in a zone.
@@ -249,7 +279,7 @@ impl Server<'_> {
     }
 
     fn answer_in(&self, asked: &Asked<'_>) -> Reply {
-        let records = match asked.rr_type {
+        let mut records = match asked.rr_type {
             A | AAAA | TXT => self.followed(asked, &[]),
             CNAME => self.cname(asked).map(Records::from),
             PTR => self.ptr(asked).map(Records::from),
@@ -260,6 +290,10 @@ impl Server<'_> {
             // Only to tell whether there is something at this name.
             _ => self.services_at(asked).map(|_| Records::default()),
         };
+        // Else some part of the answer would be missing.
+        if self.patience.is_lost.get() {
+            records = Err(Fault::Broken);
+        }
         let negative =
             |rcode| Reply { rcode, authoritative: true, authority: vec![soa(asked.zone)], ..Reply::default() };
         match records {
@@ -288,11 +322,13 @@ impl Server<'_> {
         let name = name::normal(name).to_ascii_lowercase();
         let (key, wildcard) = self.lookup.keys(&name);
         let start = wildcard.as_deref().unwrap_or(&key);
+        self.patience.check()?;
         let mut found = Vec::new();
         if !exact {
             let prefix = if start.ends_with(b"/") { start.to_vec() } else { [start, b"/"].concat() };
             found = self.tree.below(&prefix)?;
         }
+        self.patience.read(found.len());
         if found.is_empty() {
             let value = self.tree.at(start)?.ok_or(Fault::NoKey)?;
             found.push(Stored { key: start.to_vec(), value });
@@ -364,11 +400,11 @@ impl Server<'_> {
 
     /// The whole server's answer for a name in another zone.
     fn elsewhere(&self, name: &[u8], rr_type: u16) -> Option<Reply> {
-        let Self { lookup, tree, size, has_opt, detours } = *self;
+        let Self { lookup, tree, size, has_opt, detours, patience } = *self;
         if detours >= MAX_DETOURS {
             return None;
         }
-        Some(Server { lookup, tree, size, has_opt, detours: detours + 1 }.answer(name, rr_type))
+        Some(Server { lookup, tree, size, has_opt, detours: detours + 1, patience }.answer(name, rr_type))
     }
 
     fn cname(&self, asked: &Asked<'_>) -> Result<Vec<Record>, Fault> {

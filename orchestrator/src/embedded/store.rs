@@ -2,13 +2,16 @@
 //!
 //! Every transaction that changes something raises the revision of the whole store by one, and is on the disk before it is
 //! acknowledged. The last revisions stay readable; older ones are compacted away as new ones come. [`transaction`] says
-//! what a transaction is and carries it out.
+//! what a transaction is and carries it out. What one request reads is bounded, and so is what the file grows to.
 
 pub mod transaction;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use redb::{DatabaseError, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction,
+};
 
 use crate::database::{self, MayBeOfDisk, Reopening, Wrote};
 
@@ -16,6 +19,10 @@ pub use transaction::{Answer, Compare, Done, Operand, Operation, Operator, Trans
 
 /// How many revisions back the store can be read.
 pub const KEPT_REVISIONS: u64 = 10_000;
+/// Octets of keys and values that the answer to one request may have, all its ranges together.
+pub const ANSWER_OCTETS: usize = 16 << 20;
+/// etcd's default quota: nothing is put into a larger file.
+const QUOTA: u64 = 2 << 30;
 
 const FILE: &str = "records.redb";
 /// The revision of a store that was never written, as etcd has it.
@@ -38,7 +45,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// The store of one directory, held by this process alone.
 pub struct Store {
     database: Reopening,
+    file: PathBuf,
     kept: u64,
+    quota: u64,
 }
 
 /// A key with its value.
@@ -87,6 +96,22 @@ pub struct Found {
     pub count: usize,
 }
 
+/// How many octets of keys and values may still be read.
+#[derive(Debug)]
+pub struct Budget(usize);
+
+impl Budget {
+    /// So many.
+    pub fn new(octets: usize) -> Self {
+        Self(octets)
+    }
+
+    fn charge(&mut self, octets: usize) -> Result<(), Fault> {
+        self.0 = self.0.checked_sub(octets).ok_or(Fault::TooLarge)?;
+        Ok(())
+    }
+}
+
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -102,6 +127,12 @@ pub enum Fault {
     /// There are no leases.
     #[error("requested lease not found")]
     LeaseNotFound,
+    /// The answer would be larger than it may be.
+    #[error("the answer is too large")]
+    TooLarge,
+    /// The file has reached its quota.
+    #[error("database space exceeded")]
+    NoSpace,
     /// The disk, or what is on it. What was to be written may have been.
     #[error("the embedded store cannot be used")]
     Storage(#[source] Source),
@@ -111,7 +142,12 @@ impl MayBeOfDisk for Fault {
     fn is_of_disk(&self) -> bool {
         match self {
             Self::Storage(why) => why.is_of_disk(),
-            Self::Compacted | Self::FutureRevision | Self::KeyNotFound | Self::LeaseNotFound => false,
+            Self::Compacted
+            | Self::FutureRevision
+            | Self::KeyNotFound
+            | Self::LeaseNotFound
+            | Self::TooLarge
+            | Self::NoSpace => false,
         }
     }
 }
@@ -157,16 +193,17 @@ impl Store {
         let unusable = |source: Source| OpenError::Unusable { directory: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(|error| unusable(error.into()))?;
         let file = directory.join(FILE);
-        let database = match Reopening::new(move || database::open(&file)) {
+        let opened = file.clone();
+        let database = match Reopening::new(move || opened_with_room(&opened, QUOTA)) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::Held(directory.to_owned())),
             Err(error) => return Err(unusable(error.into())),
         };
-        Self::on(database, kept).map_err(|fault| unusable(fault.into()))
+        Self::on(database, file, kept).map_err(|fault| unusable(fault.into()))
     }
 
-    fn on(database: Reopening, kept: u64) -> Result<Self, Fault> {
-        let store = Self { database, kept };
+    fn on(database: Reopening, file: PathBuf, kept: u64) -> Result<Self, Fault> {
+        let store = Self { database, file, kept, quota: QUOTA };
         store.make_tables()?;
         Ok(store)
     }
@@ -179,9 +216,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The revision cannot be read, or the store cannot.
+    /// The revision cannot be read, there is too much of it for one answer, or the store cannot be read.
     pub fn range(&self, query: &Query) -> Result<(u64, Found), Fault> {
-        self.reading(|snapshot| Ok((snapshot.revision, snapshot.range(query)?)))
+        self.reading(|snapshot| Ok((snapshot.revision, snapshot.range(query, &mut Budget::new(ANSWER_OCTETS))?)))
+    }
+
+    fn is_full(&self) -> bool {
+        size_of_file(&self.file) > self.quota
     }
 
     /// The store as it is now, and stays for who holds this.
@@ -203,6 +244,23 @@ impl Store {
             Ok(((), Wrote::Something))
         })
     }
+}
+
+/// Opens the database. One that has reached its quota is made as small as what is in it: a file does not shrink by
+/// itself.
+fn opened_with_room(file: &Path, quota: u64) -> Result<Database, DatabaseError> {
+    let mut database = database::open(file)?;
+    if size_of_file(file) > quota
+        && let Err(error) = database.compact()
+    {
+        tracing::warn!(%error, "the embedded store has reached its quota, and cannot be made smaller");
+    }
+    Ok(database)
+}
+
+/// 0 if nobody can tell: whether it can be written to is then found out by writing.
+fn size_of_file(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
 /// The store as a reader sees it.
@@ -235,17 +293,17 @@ where
     K: ReadableTable<&'static [u8], &'static [u8]>,
     V: ReadableTable<(&'static [u8], u64), &'static [u8]>,
 {
-    /// Reads a range.
+    /// Reads a range, and charges what it found.
     ///
     /// # Errors
     ///
-    /// The revision cannot be read, or the store cannot.
-    pub fn range(&self, query: &Query) -> Result<Found, Fault> {
+    /// The revision cannot be read, the budget is too small, or the store cannot be read.
+    pub fn range(&self, query: &Query, budget: &mut Budget) -> Result<Found, Fault> {
         self.check(query.revision)?;
         match u64::try_from(query.revision) {
-            Ok(revision) if revision != 0 && revision < self.revision => self.past(query, revision),
+            Ok(revision) if revision != 0 && revision < self.revision => self.past(query, revision, budget),
             // A negative revision is the latest, too.
-            _ => self.present(query),
+            _ => self.present(query, budget),
         }
     }
 
@@ -266,21 +324,32 @@ where
         }
     }
 
-    fn present(&self, query: &Query) -> Result<Found, Fault> {
+    fn present(&self, query: &Query, budget: &mut Budget) -> Result<Found, Fault> {
         let mut found = Found::default();
-        let start = query.range.start();
-        for entry in self.keys.range::<&[u8]>(start..)? {
-            let (key, version) = entry?;
-            if !query.range.holds(key.value()) {
-                break;
-            }
-            found.take(query, key.value(), version.value())?;
-        }
+        self.each(&query.range, |key, version| {
+            found.take(query, key, version, budget)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(found)
     }
 
+    /// Shows the keys of a range with their current versions, one after the other, for as long as they are wanted.
+    fn each(
+        &self,
+        range: &Range,
+        mut see: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>,
+    ) -> Result<(), Fault> {
+        for entry in self.keys.range::<&[u8]>(range.start()..)? {
+            let (key, version) = entry?;
+            if !range.holds(key.value()) || see(key.value(), version.value())?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Of each key the last version up to `revision` counts.
-    fn past(&self, query: &Query, revision: u64) -> Result<Found, Fault> {
+    fn past(&self, query: &Query, revision: u64, budget: &mut Budget) -> Result<Found, Fault> {
         let mut found = Found::default();
         let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
         for entry in self.versions.range::<(&[u8], u64)>((query.range.start(), 0)..)? {
@@ -293,24 +362,25 @@ where
                 continue;
             }
             if let Some((last_key, last_version)) = last.take_if(|(last_key, _)| last_key != key) {
-                found.take(query, &last_key, &last_version)?;
+                found.take(query, &last_key, &last_version, budget)?;
             }
             last = Some((key.to_vec(), version.value().to_vec()));
         }
         if let Some((key, version)) = last {
-            found.take(query, &key, &version)?;
+            found.take(query, &key, &version, budget)?;
         }
         Ok(found)
     }
 }
 
 impl Found {
-    fn take(&mut self, query: &Query, key: &[u8], version: &[u8]) -> Result<(), Fault> {
+    fn take(&mut self, query: &Query, key: &[u8], version: &[u8], budget: &mut Budget) -> Result<(), Fault> {
         if version.is_empty() {
             return Ok(());
         }
         self.count += 1;
         if query.limit == 0 || self.entries.len() < query.limit {
+            budget.charge(key.len() + version.len())?;
             self.entries.push(decode(key, version)?);
         }
         Ok(())
@@ -459,15 +529,15 @@ fn encode(entry: &Entry) -> Vec<u8> {
 }
 
 fn decode(key: &[u8], version: &[u8]) -> Result<Entry, redb::StorageError> {
-    let split = |octets: &[u8]| {
+    fn split(octets: &[u8]) -> Option<(u64, &[u8])> {
         let (number, rest) = octets.split_first_chunk::<8>()?;
-        Some((u64::from_be_bytes(*number), rest.to_vec()))
-    };
+        Some((u64::from_be_bytes(*number), rest))
+    }
     let read = || {
         let (create_revision, rest) = split(version)?;
-        let (mod_revision, rest) = split(&rest)?;
-        let (version, value) = split(&rest)?;
-        Some(Entry { key: key.to_vec(), value, create_revision, mod_revision, version })
+        let (mod_revision, rest) = split(rest)?;
+        let (version, value) = split(rest)?;
+        Some(Entry { key: key.to_vec(), value: value.to_vec(), create_revision, mod_revision, version })
     };
     read().ok_or_else(|| redb::StorageError::Corrupted("a version is cut short".to_owned()))
 }

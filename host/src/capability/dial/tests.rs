@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::*;
 use crate::{
     capability::policy::anywhere,
@@ -123,6 +125,29 @@ async fn connection_holds_its_permit() {
 
     drop(held);
     dial.dial(uri).await.unwrap();
+}
+
+#[tokio::test]
+async fn response_under_way_is_not_cut_off_by_blame() {
+    let (up, address) = listener().await;
+    let (dial, uri) = dial(&[address], Arc::default(), 1);
+    let mut held = TokioIo::new(dial.clone().dial(uri).await.unwrap());
+    let (mut server, _) = up.accept().await.unwrap();
+    server.write_u8(b'a').await.unwrap();
+    assert_eq!(held.read_u8().await.unwrap(), b'a');
+
+    dial.blame(&Member(Authority::parse(&address.to_string(), None).unwrap()));
+    let rest = tokio::spawn(async move {
+        sleep(Duration::from_millis(20)).await;
+        server.write_u8(b'b').await.unwrap();
+        server
+    });
+    assert_eq!(held.read_u8().await.unwrap(), b'b');
+    let _server = rest.await.unwrap();
+
+    let begin = Instant::now();
+    assert_eq!(held.read(&mut [0]).await.unwrap(), 0, "it ends when it is idle");
+    assert!(begin.elapsed() >= QUIET / 2);
 }
 
 /// Knows no name.

@@ -27,6 +27,7 @@ impl Sender {
         times: &Times,
         bounds: &(dyn Fn() -> Bounds + Sync),
     ) -> Result<Response<Bytes>, HttpError> {
+        let _place = self.place(times).await?;
         let (head, body) = request.into_parts();
         // Whole, so that it can be sent again.
         let body = Outgoing::new(body, Departure::default(), self.request_bytes).collect();

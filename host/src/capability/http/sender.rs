@@ -15,7 +15,10 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep_until, timeout_at},
+};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
 use super::{Handler, Sent, fault, target};
@@ -38,6 +41,8 @@ pub(crate) struct Sender {
     pub(super) policy: Arc<Policy>,
     client: Client<Dial, Outgoing>,
     dial: Dial,
+    /// Requests that are in memory as a whole, before or instead of a connection.
+    whole: Semaphore,
     pub(super) login: Option<Login>,
     connect_timeout: Duration,
     http_timeout: Duration,
@@ -69,6 +74,7 @@ impl Sender {
             policy,
             client,
             dial,
+            whole: Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)),
             login,
             connect_timeout: limits.connect_timeout,
             http_timeout: limits.http_timeout,
@@ -98,7 +104,7 @@ impl Sender {
         let login = self.login.as_ref().filter(|_| login::is_wanted(request.uri().path()));
         let response = match (&endpoint.route, login) {
             (Route::Process(handler), _) => {
-                let response = in_process(&**handler, request.map(outgoing), &times).await?;
+                let response = self.in_process(&**handler, request.map(outgoing), &times).await?;
                 response.map(|body| Incoming::new(Source::Process(body), bounds()).boxed_unsync())
             }
             (Route::Network(_), None) => {
@@ -111,6 +117,27 @@ impl Sender {
             }
         };
         Ok((response, Box::new(async { Ok(()) })))
+    }
+
+    /// A place for a request that is taken into memory as a whole. Nothing of it was looked at before.
+    pub(super) async fn place(&self, times: &Times) -> Result<SemaphorePermit<'_>, HttpError> {
+        let place = timeout_at(times.begin().0, self.whole.acquire()).await;
+        place.ok().and_then(Result::ok).ok_or(HttpError::ConnectionLimitReached)
+    }
+
+    async fn in_process(
+        &self,
+        handler: &dyn Handler,
+        request: Request<Outgoing>,
+        times: &Times,
+    ) -> Result<Response<Full<Bytes>>, HttpError> {
+        let _place = self.place(times).await?;
+        let answer = async {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(handler.handle(Request::from_parts(head, body)).await.map(Full::new))
+        };
+        timeout_at(times.begin().1, answer).await.map_err(|_| HttpError::HttpResponseTimeout)?
     }
 
     pub(super) async fn over_network(
@@ -181,6 +208,10 @@ impl Patience<'_> {
     }
 
     fn blame(&self) {
+        // Its own connection is not used again, however lately something came over it.
+        if let Some(connected) = self.taken.connection_metadata().as_ref() {
+            connected.poison();
+        }
         if let Some(member) = self.member() {
             self.dial.blame(&member);
         }
@@ -235,17 +266,4 @@ impl Times {
         let now = Instant::now();
         ((now + self.connect).min(self.end), (now + self.head).min(self.end))
     }
-}
-
-async fn in_process(
-    handler: &dyn Handler,
-    request: Request<Outgoing>,
-    times: &Times,
-) -> Result<Response<Full<Bytes>>, HttpError> {
-    let answer = async {
-        let (head, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(handler.handle(Request::from_parts(head, body)).await.map(Full::new))
-    };
-    timeout_at(times.begin().1, answer).await.map_err(|_| HttpError::HttpResponseTimeout)?
 }

@@ -395,3 +395,39 @@ async fn handler_answers_behind_the_same_policy() {
         .body(Empty::new().map_err(|never| match never {}).boxed_unsync());
     assert!(matches!(send(&mut hooks, elsewhere.unwrap()).await, Err(HttpError::HttpRequestDenied)));
 }
+
+/// Tells that it was asked, and never answers.
+struct Mute(tokio::sync::Notify);
+
+impl Handler for Mute {
+    fn handle<'a>(&'a self, _: Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + 'a>> {
+        self.0.notify_one();
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn handler_gets_no_more_requests_at_once_than_there_are_connections() {
+    let handler = Arc::new(Mute(tokio::sync::Notify::new()));
+    let endpoint = Endpoint {
+        authority: Authority::parse("embedded.internal:2379", None).unwrap(),
+        secure: false,
+        route: Route::Process(handler.clone()),
+        private: Vec::new(),
+        rule: None,
+    };
+    let mut hooks = hooks_for(endpoint, &Limits { connections: 1, ..limits() });
+    let request = || {
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        Request::post("http://embedded.internal:2379/").body(body).unwrap()
+    };
+    let first = hooks.send_request(request(), None, Box::new(async { Ok(()) }));
+    let first = tokio::spawn(Pin::from(first));
+    handler.0.notified().await;
+
+    tokio::time::pause();
+    let full = send(&mut hooks, request()).await;
+
+    assert!(matches!(full, Err(HttpError::ConnectionLimitReached)), "{full:?}");
+    first.abort();
+}

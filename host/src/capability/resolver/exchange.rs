@@ -16,22 +16,21 @@ use tokio::{
 
 use crate::{
     bindings::provisioning::dns::resolver::{Answer, Failure, Transport},
-    capability::resolver::wire::{self, Query},
+    capability::resolver::{
+        Asked,
+        wire::{self, Query},
+    },
 };
 
-/// Asks, and returns the answer and the octets received.
-pub(super) async fn exchange(
-    server: SocketAddr,
-    query: &Query,
-    transport: Transport,
-    deadline: Instant,
-) -> Result<(Answer, usize), Failure> {
+/// Asks, and returns the answer; none if it is more than is left to the call.
+pub(super) async fn exchange(server: SocketAddr, asked: &Asked<'_>) -> Result<Option<Answer>, Failure> {
     let begun = Instant::now();
+    let Asked { query, transport, deadline, bytes_left } = asked;
     let (message, over) = match transport {
-        Transport::Udp => (udp(server, query, deadline).await?, Transport::Udp),
+        Transport::Udp => (udp(server, query, *deadline).await?, Transport::Udp),
         Transport::Tcp => (tcp(server, query).await?, Transport::Tcp),
         Transport::UdpThenTcp => {
-            let message = udp(server, query, deadline).await?;
+            let message = udp(server, query, *deadline).await?;
             if wire::is_truncated(&message) {
                 (tcp(server, query).await?, Transport::Tcp)
             } else {
@@ -40,7 +39,7 @@ pub(super) async fn exchange(
         }
     };
     let elapsed = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
-    Ok((query.answer(&message, over, elapsed)?, message.len()))
+    query.answer(&message, over, elapsed, bytes_left)
 }
 
 /// The first message that answers the question. Whatever else arrives may be

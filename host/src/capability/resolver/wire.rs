@@ -1,6 +1,8 @@
 //! Questions and answers between the contract's form and DNS messages. Pure,
 //! but for the message's random id.
 
+use std::sync::atomic::AtomicUsize;
+
 use hickory_proto::{
     op::{Edns, Header, Message, Query as Asked},
     rr::{DNSClass, Name, RData, Record, RecordType},
@@ -9,7 +11,9 @@ use hickory_proto::{
 
 use crate::{
     bindings::provisioning::dns::resolver::{Answer, Failure, Question, Rr, Transport},
+    capability::body::charge,
     contract::{Mx, OtherRdata, Rdata, Soa, Srv},
+    judge::Weight as _,
 };
 
 /// What every path can carry unfragmented (DNS flag day 2020).
@@ -76,20 +80,32 @@ impl Query {
         }
     }
 
-    /// The answer, already checked, in the contract's form.
-    pub(super) fn answer(&self, bytes: &[u8], over: Transport, elapsed_us: u32) -> Result<Answer, Failure> {
+    /// The answer, already checked, in the contract's form; none if that is more than `left`, from which it is taken.
+    pub(super) fn answer(
+        &self,
+        bytes: &[u8],
+        over: Transport,
+        elapsed_us: u32,
+        left: &AtomicUsize,
+    ) -> Result<Option<Answer>, Failure> {
+        if !charge(left, bytes.len()) {
+            return Ok(None);
+        }
         let message = Message::from_vec(bytes).map_err(|e| Failure::Malformed(e.to_string()))?;
-        Ok(Answer {
+        let Some(answers) = section(&message.answers, left)? else { return Ok(None) };
+        let Some(authorities) = section(&message.authorities, left)? else { return Ok(None) };
+        let Some(additionals) = section(&message.additionals, left)? else { return Ok(None) };
+        Ok(Some(Answer {
             rcode: message.metadata.response_code.into(),
             authoritative: message.metadata.authoritative,
             truncated: message.metadata.truncation,
             over,
             elapsed_us,
-            answers: section(&message.answers)?,
-            authorities: section(&message.authorities)?,
-            additionals: section(&message.additionals)?,
+            answers,
+            authorities,
+            additionals,
             attributes: Vec::new(),
-        })
+        }))
     }
 }
 
@@ -98,13 +114,18 @@ pub(super) fn is_truncated(bytes: &[u8]) -> bool {
     bytes.get(2).is_some_and(|flags| flags & 0x02 != 0)
 }
 
-fn section(records: &[Record]) -> Result<Vec<Rr>, Failure> {
-    records
-        .iter()
-        // Another class says nothing about the names that the contract is about.
-        .filter(|record| record.dns_class == DNSClass::IN)
-        .map(|record| Ok(Rr { name: text_of(&record.name), ttl: record.ttl, data: data(record)? }))
-        .collect()
+/// Names come compressed, and become many times as long: what they become is charged, one record after the other.
+fn section(records: &[Record], left: &AtomicUsize) -> Result<Option<Vec<Rr>>, Failure> {
+    let mut section = Vec::new();
+    // Another class says nothing about the names that the contract is about.
+    for record in records.iter().filter(|record| record.dns_class == DNSClass::IN) {
+        let rr = Rr { name: text_of(&record.name), ttl: record.ttl, data: data(record)? };
+        if !charge(left, size_of::<Rr>() + rr.name.weight() + rr.data.weight()) {
+            return Ok(None);
+        }
+        section.push(rr);
+    }
+    Ok(Some(section))
 }
 
 fn data(record: &Record) -> Result<Rdata, Failure> {

@@ -34,8 +34,17 @@ impl Refusal {
     }
 
     pub(super) fn message_too_large(size: usize, limit: usize) -> Self {
-        let message = format!("grpc: received message larger than max ({size} vs. {limit})");
-        Self::new(StatusCode::TOO_MANY_REQUESTS, 8, &message)
+        Self::exhausted(&format!("grpc: received message larger than max ({size} vs. {limit})"))
+    }
+
+    /// In gRPC's words, whose clients then ask for less.
+    pub(super) fn answer_too_large(limit: usize) -> Self {
+        Self::exhausted(&format!("grpc: trying to send message larger than max (over {limit} octets)"))
+    }
+
+    /// There is no room for it.
+    pub(super) fn exhausted(message: &str) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, 8, message)
     }
 
     pub(super) fn out_of_range(message: &str) -> Self {

@@ -75,3 +75,26 @@ fn refusals_bear_the_codes_of_etcd() {
     let request = Request::get("/v3/kv/range").body(Bytes::new()).unwrap();
     assert_eq!(gateway.answer(&request).status(), 501);
 }
+
+#[test]
+fn what_does_not_fit_is_refused_as_exhausted() {
+    for (fault, message) in [
+        (Fault::TooLarge, "grpc: trying to send message larger than max (over 16777216 octets)"),
+        (Fault::NoSpace, "etcdserver: mvcc: database space exceeded"),
+    ] {
+        let refusal = Refusal::from(fault);
+        assert_eq!((refusal.status.as_u16(), refusal.body()["code"].as_u64()), (429, Some(8)));
+        assert_eq!(refusal.body()["message"], message);
+    }
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_place() {
+    let (_directory, gateway) = gateway();
+    let taken = Arc::clone(&gateway.places).acquire_many_owned(16).await.unwrap();
+    let request = || Request::get("/version").body(Bytes::new()).unwrap();
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(20), gateway.handle(request())).await;
+    assert!(waited.is_err());
+    drop(taken);
+    assert_eq!(gateway.handle(request()).await.status(), 200);
+}

@@ -108,8 +108,8 @@ fn a_held_store_says_so() {
 #[test]
 fn a_store_whose_disk_was_full_goes_on_when_there_is_room_again() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = Disk::default();
-    let store = Store::on(disk.open(&directory.path().join("some.redb")), KEPT_REVISIONS).unwrap();
+    let (disk, file) = (Disk::default(), directory.path().join("some.redb"));
+    let store = Store::on(disk.open(&file), file, KEPT_REVISIONS).unwrap();
     assert_eq!(write(&store, vec![put("/a", "1")]), 2);
 
     for round in 0..3 {
@@ -125,4 +125,72 @@ fn a_store_whose_disk_was_full_goes_on_when_there_is_room_again() {
         write(&store, vec![put("/c", "new")]);
         assert!(texts(&store, 0).unwrap().iter().any(|text| text.starts_with("/c=new")));
     }
+}
+
+#[test]
+fn what_one_request_reads_is_bounded_over_all_its_ranges() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let large = "x".repeat(1 << 20);
+    for key in ["/a", "/b", "/c"] {
+        write(&store, vec![put(key, &large)]);
+    }
+    let all = Query { range: Range::below(b"/"), revision: 0, limit: 0 };
+    let reading =
+        |ranges: usize| Transaction { success: vec![Operation::Range(all.clone()); ranges], ..Transaction::default() };
+    assert_eq!(store.transact(&reading(5)).unwrap().results.len(), 5);
+    assert!(matches!(store.transact(&reading(6)), Err(Fault::TooLarge)));
+
+    let past = Query { revision: 3, ..all.clone() };
+    let ranges = vec![Operation::Range(past); 9];
+    assert!(matches!(store.transact(&Transaction { success: ranges, ..Transaction::default() }), Err(Fault::TooLarge)));
+
+    let mut changing = reading(6);
+    changing.success.push(put("/d", "lost"));
+    assert!(matches!(store.transact(&changing), Err(Fault::TooLarge)));
+    assert_eq!(texts(&store, 0).unwrap().len(), 3, "nothing of it was done");
+    // Neither a comparison nor a deletion answers what it goes over.
+    let deleting = Transaction {
+        compares: vec![
+            Compare { range: Range::below(b"/"), operator: Operator::Greater, operand: Operand::Version(0) };
+            20
+        ],
+        success: vec![Operation::Delete { range: Range::below(b"/"), wants_previous: false }],
+        ..Transaction::default()
+    };
+    assert_eq!(store.transact(&deleting).unwrap().results, [(5, Answer::Delete(3, Vec::new()))]);
+}
+
+#[test]
+fn nothing_is_put_into_a_full_store_and_deletions_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    write(&store, vec![put("/a", "1")]);
+    store.quota = 1;
+
+    let more = Transaction { success: vec![put("/b", "1")], ..Transaction::default() };
+    assert!(matches!(store.transact(&more), Err(Fault::NoSpace)));
+    assert_eq!(write(&store, vec![delete("/a")]), 3);
+    assert_eq!(texts(&store, 0).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_full_store_is_made_smaller_when_it_is_opened_and_keeps_what_is_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open_keeping(directory.path(), 1).unwrap();
+    write(&store, vec![put("/a", "1")]);
+    let large = "x".repeat(1 << 20);
+    write(&store, (0..8).map(|number| put(&format!("/b/{number}"), &large)).collect());
+    write(&store, vec![Operation::Delete { range: Range::below(b"/b/"), wants_previous: false }]);
+    write(&store, vec![put("/c", "1")]);
+    write(&store, vec![put("/c", "2")]);
+    drop(store);
+    let file = directory.path().join(FILE);
+    let before = size_of_file(&file);
+
+    drop(opened_with_room(&file, 1).unwrap());
+
+    assert!(size_of_file(&file) < before, "{} octets after {before}", size_of_file(&file));
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(texts(&store, 0).unwrap(), ["/a=1 2/2/1", "/c=2 5/6/2"]);
 }

@@ -1,10 +1,11 @@
 //! Transactions: comparisons, what is done when all of them hold, and what is done otherwise.
 
 use std::cmp::Ordering;
+use std::ops::ControlFlow;
 
 use redb::ReadableTable;
 
-use super::{Entry, Fault, Found, Query, Range, Store, View, Writer};
+use super::{ANSWER_OCTETS, Budget, Entry, Fault, Found, Query, Range, Store, View, Writer, decode};
 use crate::database::Wrote;
 
 /// A guarded group of operations.
@@ -121,7 +122,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A revision that is to be read is not kept, a key that must be there is not, or the disk fails.
+    /// A revision that is to be read is not kept, a key that must be there is not, there is too much for one answer or
+    /// no room left to put anything, or the disk fails.
     pub fn transact(&self, transaction: &Transaction) -> Result<Done, Fault> {
         if transaction.reads_only() { self.consult(transaction) } else { self.change(transaction) }
     }
@@ -129,10 +131,10 @@ impl Store {
     fn consult(&self, transaction: &Transaction) -> Result<Done, Fault> {
         self.reading(|view| {
             let succeeded = view.holds(&transaction.compares)?;
-            let mut results = Vec::new();
+            let (mut results, mut budget) = (Vec::new(), Budget::new(ANSWER_OCTETS));
             for operation in transaction.chosen(succeeded) {
                 if let Operation::Range(query) = operation {
-                    results.push((view.revision, Answer::Range(view.range(query)?)));
+                    results.push((view.revision, Answer::Range(view.range(query, &mut budget)?)));
                 }
             }
             Ok(Done { revision: view.revision, succeeded, results })
@@ -145,9 +147,12 @@ impl Store {
             let succeeded = writer.view.holds(&transaction.compares)?;
             let operations = transaction.chosen(succeeded);
             writer.check(operations)?;
-            let mut results = Vec::new();
+            if operations.iter().any(|operation| matches!(operation, Operation::Put { .. })) && self.is_full() {
+                return Err(Fault::NoSpace);
+            }
+            let (mut results, mut budget) = (Vec::new(), Budget::new(ANSWER_OCTETS));
             for operation in operations {
-                let result = writer.carry_out(operation)?;
+                let result = writer.carry_out(operation, &mut budget)?;
                 results.push((writer.revision(), result));
             }
             let done = Done { revision: writer.revision(), succeeded, results };
@@ -176,28 +181,44 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn carry_out(&mut self, operation: &Operation) -> Result<Answer, Fault> {
+    fn carry_out(&mut self, operation: &Operation, budget: &mut Budget) -> Result<Answer, Fault> {
         match operation {
             Operation::Range(query) => Ok(Answer::Range(match u64::try_from(query.revision) {
                 // What this transaction has changed is no part of a revision before it.
-                Ok(revision) if revision != 0 && self.is_changed => self.view.past(query, revision)?,
-                _ => self.view.range(query)?,
+                Ok(revision) if revision != 0 && self.is_changed => self.view.past(query, revision, budget)?,
+                _ => self.view.range(query, budget)?,
             })),
             Operation::Put { key, value, wants_previous, .. } => {
                 let before = self.view.at(key)?;
                 let kept = before.as_ref().map(|entry| entry.value.as_slice());
                 let value = value.as_deref().or(kept).unwrap_or_default();
                 self.put(key, value)?;
-                Ok(Answer::Put(before.filter(|_| *wants_previous)))
+                let answered = before.filter(|_| *wants_previous);
+                if let Some(entry) = &answered {
+                    budget.charge(entry.key.len() + entry.value.len())?;
+                }
+                Ok(Answer::Put(answered))
             }
             Operation::Delete { range, wants_previous } => {
                 let query = Query { range: range.clone(), revision: 0, limit: 0 };
-                let entries = self.view.range(&query)?.entries;
-                for entry in &entries {
-                    self.delete(&entry.key)?;
-                }
-                Ok(Answer::Delete(entries.len(), if *wants_previous { entries } else { Vec::new() }))
+                let entries = if *wants_previous { self.view.range(&query, budget)?.entries } else { Vec::new() };
+                Ok(Answer::Delete(self.delete_all(range)?, entries))
             }
+        }
+    }
+
+    /// One by one, for a range may be the whole store. How many there were.
+    fn delete_all(&mut self, range: &Range) -> Result<usize, Fault> {
+        let mut deleted = 0;
+        loop {
+            let mut first = None;
+            self.view.each(range, |key, _| {
+                first = Some(key.to_vec());
+                Ok(ControlFlow::Break(()))
+            })?;
+            let Some(key) = first else { return Ok(deleted) };
+            self.delete(&key)?;
+            deleted += 1;
         }
     }
 }
@@ -209,14 +230,12 @@ where
 {
     fn holds(&self, compares: &[Compare]) -> Result<bool, Fault> {
         for compare in compares {
-            let query = Query { range: compare.range.clone(), revision: 0, limit: 0 };
-            let entries = self.range(&query)?.entries;
-            let holds = if entries.is_empty() {
-                compare.holds(None)
-            } else {
-                entries.iter().all(|entry| compare.holds(Some(entry)))
-            };
-            if !holds {
+            let mut holds = None;
+            self.each(&compare.range, |key, version| {
+                let holds = *holds.insert(compare.holds(Some(&decode(key, version)?)));
+                Ok(if holds { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            if !holds.unwrap_or_else(|| compare.holds(None)) {
                 return Ok(false);
             }
         }

@@ -136,7 +136,8 @@ fn all_data_is_carried_over() {
         message.add_answer(Record::from_rdata(name("A.example."), 300, data));
     }
 
-    let answer = query.answer(&message.to_vec().unwrap(), Transport::Tcp, 5).unwrap();
+    let left = AtomicUsize::new(usize::MAX);
+    let answer = query.answer(&message.to_vec().unwrap(), Transport::Tcp, 5, &left).unwrap().unwrap();
 
     assert!(answer.authoritative && !answer.truncated);
     assert_eq!((answer.rcode, answer.over, answer.elapsed_us), (0, Transport::Tcp, 5));
@@ -172,6 +173,26 @@ fn response_codes_beyond_the_header_are_whole() {
     let query = Query::new(&question("a.example", 1)).unwrap();
     let mut message = response(&query);
     message.metadata.response_code = ResponseCode::BADVERS;
-    let answer = query.answer(&message.to_vec().unwrap(), Transport::Udp, 0).unwrap();
+    let left = AtomicUsize::new(usize::MAX);
+    let answer = query.answer(&message.to_vec().unwrap(), Transport::Udp, 0, &left).unwrap().unwrap();
     assert_eq!(answer.rcode, 16);
+}
+
+#[test]
+fn names_are_charged_as_long_as_they_become() {
+    let query = Query::new(&question("a.example", 255)).unwrap();
+    let mut message = response(&query);
+    // Octets that take four each in text, and are compressed but once.
+    let long = Name::from_labels(vec![vec![0xff_u8; 60]; 4]).unwrap();
+    for _ in 0..100 {
+        message.add_answer(Record::from_rdata(long.clone(), 300, RData::NS(rdata::NS(long.clone()))));
+    }
+    let bytes = message.to_vec().unwrap();
+    let expanded = 100 * (size_of::<Rr>() + 2 * (4 * 60 * 4 + 3));
+    assert!(bytes.len() < expanded / 5, "{} octets become {expanded}", bytes.len());
+    for (room, fits) in [(bytes.len() + expanded, true), (bytes.len() + expanded - 1, false), (bytes.len() - 1, false)]
+    {
+        let left = AtomicUsize::new(room);
+        assert_eq!(query.answer(&bytes, Transport::Tcp, 0, &left).unwrap().is_some(), fits, "{room}");
+    }
 }
