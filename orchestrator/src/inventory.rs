@@ -10,6 +10,7 @@ mod claim;
 mod database;
 pub mod etcd;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -30,6 +31,25 @@ pub struct Stored {
     pub server: Server,
     /// Of this state of it: another one after each write, and greater.
     pub revision: u64,
+}
+
+/// What could be read of all servers.
+#[derive(Debug, Default)]
+pub struct Readable {
+    /// Those that could be.
+    pub servers: Vec<Stored>,
+    /// By name, what is wrong with the values of the others.
+    pub unreadable: BTreeMap<String, Error>,
+}
+
+impl Readable {
+    /// Takes up what came of reading the value that stands under `name`.
+    fn add(&mut self, name: impl Into<String>, read: Result<Stored, Box<dyn std::error::Error + Send + Sync>>) {
+        match read {
+            Ok(stored) => self.servers.push(stored),
+            Err(source) => drop(self.unreadable.insert(name.into(), Error { action: "read", source })),
+        }
+    }
 }
 
 /// What became of a conditional write.
@@ -88,8 +108,17 @@ pub trait Inventory: Send + Sync {
     /// The server of this name.
     fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Stored>, Error>>;
 
-    /// All servers, by name.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
+    /// All servers that can be read, by name, and which cannot: one damaged value does not hide the others from whoever can do
+    /// without it.
+    fn list_readable(&self) -> BoxFuture<'_, Result<Readable, Error>>;
+
+    /// All servers, by name; an error if one of them cannot be read.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+        Box::pin(async move {
+            let Readable { servers, unreadable } = self.list_readable().await?;
+            unreadable.into_values().next().map_or(Ok(servers), Err)
+        })
+    }
 
     /// Takes the right to work on a server; none: somebody has it. It ends with the claim, or with the process.
     fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, Error>>;

@@ -13,6 +13,7 @@ mod create;
 mod delete;
 mod due;
 mod keeper;
+mod limited;
 mod step;
 mod work;
 mod workflow;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use keeper::Keeper;
+pub use limited::Limited;
 pub(crate) use workflow::Shown;
 pub use workflow::Workflow;
 
@@ -200,6 +202,7 @@ impl Lifecycle {
             server.problem = None;
             server.retry_at = None;
             if matches!(server.state, State::Ready | State::Failed) {
+                server.stopped_in = None;
                 server.enter(State::Stopping);
             }
             Ok(())

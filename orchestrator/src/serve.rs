@@ -5,7 +5,7 @@ mod listener;
 mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::desired::Desired;
 use crate::dns::{Batching, Dns};
 use crate::inventory::{self, Inventory, OpenError};
-use crate::lifecycle::{Keeper, Lifecycle, Policy};
+use crate::lifecycle::{Keeper, Lifecycle, Limited, Policy};
 use crate::metrics::{Metered, Metrics};
 use crate::name::Name;
 use crate::plugin::{self, ConnectError};
@@ -86,7 +86,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         if tls.is_some() || !address.ip().is_loopback() { Some(bind((Ipv4Addr::LOCALHOST, 0).into())?) } else { None };
 
     let instance = Uuid::now_v7();
-    let provider = config.provider.provider();
+    let provider = Arc::new(Limited::new(config.provider.provider(), config.workflow.in_flight));
     let lifecycle = Lifecycle::counted(Arc::clone(&dns), provider, inventory, Policy::of(config), metrics.clone());
     let reconciler = Reconciler::new(Arc::clone(&dns), lifecycle.clone(), reconcile::Policy::of(config));
     let stop = watch::Sender::new(false);
@@ -106,7 +106,7 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     let secret = token::secret();
     let guard = Guard::new(config, &secret, metrics.clone()).map_err(|(path, source)| Error::Audit { path, source })?;
     let router = api::router(service);
-    let tls = tls.map(|loaded| loaded.config());
+    let (tls, read) = tls.map(|loaded| (loaded.config(), loaded.read)).unzip();
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
     let found_at = own.as_ref().map_or_else(|| url.clone(), |(_, own)| format!("http://{own}"));
     let failed = |source| Error::Listen { address, source };
@@ -116,8 +116,12 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
         listeners.push(Listener::serve(own, None, router).map_err(failed)?);
     }
     listeners.push(Listener::serve(listener, tls.clone(), guard.before(router, Door::Public)).map_err(failed)?);
+    // Only now: who reads it finds somebody who answers. Nor before that: what fails leaves nothing at work.
+    let holder = Holder { url: found_at, instance, secret: Some(secret) };
+    let listeners = announce(&holder, &config.data_dir, listeners, &lifecycle).await?;
     let keeper = Keeper::new(&lifecycle, config.workflow.in_flight);
-    let renewal = config.tls.clone().zip(tls).map(|(files, shown)| tokio::spawn(tls::renew(files, shown)));
+    let shown = config.tls.clone().zip(read).zip(tls);
+    let renewal = shown.map(|((files, read), shown)| tokio::spawn(tls::renew(files, read, shown)));
     let background = Background {
         renewal,
         keeper: tokio::spawn(keeper.run(told(&stop))),
@@ -125,10 +129,6 @@ pub async fn start(config: &Config) -> Result<Running, Error> {
     };
 
     tokio::spawn(fold(metrics, told(&stop)));
-
-    // Only now: who reads it finds somebody who answers.
-    let holder = Holder { url: found_at, instance, secret: Some(secret) };
-    holder.write(&config.data_dir).map_err(|source| Error::Announce { directory: config.data_dir.clone(), source })?;
     tracing::info!(%address, "listening");
     let (data_dir, stop_timeout) = (config.data_dir.clone(), config.limits.stop_timeout);
     Ok(Running { address, lifecycle, stop, url, listeners, background, data_dir, stop_timeout })
@@ -182,6 +182,21 @@ impl Running {
         Holder::remove(&data_dir);
         ended
     }
+}
+
+/// Says where the service listens; where that fails, nobody is let in any more.
+async fn announce(
+    holder: &Holder,
+    data_dir: &Path,
+    listeners: Vec<Listener>,
+    lifecycle: &Lifecycle,
+) -> Result<Vec<Listener>, Error> {
+    let Err(source) = holder.write(data_dir) else { return Ok(listeners) };
+    for listener in listeners {
+        drop(listener.stop(Duration::ZERO).await);
+    }
+    lifecycle.leave().await;
+    Err(Error::Announce { directory: data_dir.to_owned(), source })
 }
 
 /// Keeps the metrics small until `stop` is over.

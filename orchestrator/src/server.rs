@@ -125,6 +125,11 @@ impl State {
         Self::Failed,
     ];
 
+    /// Whether it is one of a server that is made, or is there.
+    fn is_of_creation(self) -> bool {
+        matches!(self, Self::Creating | Self::Waiting | Self::Registering | Self::Verifying | Self::Ready)
+    }
+
     /// Whether no step is due.
     pub fn is_resting(self) -> bool {
         matches!(self, Self::Ready | Self::Failed)
@@ -210,7 +215,18 @@ impl Server {
 
     /// Whether it is as it was wanted, or waits for somebody: no step is due.
     pub fn is_at_rest(&self) -> bool {
-        matches!((self.state, self.wanted), (State::Ready, Wanted::Present) | (State::Failed, _))
+        let rests = matches!((self.state, self.wanted), (State::Ready, Wanted::Present) | (State::Failed, _));
+        rests && !self.leaves_its_creation()
+    }
+
+    /// Whether it is to go, and no step of its deletion has been taken. A creation that stopped just when the deletion was
+    /// asked for waits for nobody: somebody has said what is to become of it.
+    pub(crate) fn leaves_its_creation(&self) -> bool {
+        let comes_from = match self.state {
+            State::Failed => self.stopped_in,
+            state => Some(state),
+        };
+        self.wanted == Wanted::Deleted && comes_from.is_some_and(State::is_of_creation)
     }
 
     /// Adds a problem to those that there are.

@@ -1,6 +1,6 @@
 //! Fakes for the tests of this crate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::dns::Dns;
-use crate::inventory::{self, Changed, Changes, Claim, Claims, Inventory, Notices, Renamed, Stored, Written};
+use crate::inventory::{self, Changed, Changes, Claim, Claims, Inventory, Notices, Readable, Renamed, Stored, Written};
 use crate::name::HostName;
 use crate::record::value;
-use crate::server::Server;
+use crate::server::{Server, Wanted};
 
 /// DNS in memory: it keeps what it is told, and notes what it was asked.
 #[derive(Default)]
@@ -42,6 +42,8 @@ struct FakeState {
     broken: bool,
     /// No verification comes about.
     unverifiable: bool,
+    /// The plugin has no `repair`.
+    unrepairable: bool,
     /// Changes are made, and their call breaks off.
     breaks_off: bool,
     verdict: Option<Verdict>,
@@ -57,6 +59,11 @@ impl FakeDns {
     /// This zone cannot be looked at.
     pub(crate) fn hide_zone(self, zone: &str) -> Self {
         self.with(|state| state.hidden_zone = Some(zone.to_owned()))
+    }
+
+    /// The plugin has no `repair`.
+    pub(crate) fn set_unrepairable(&self) {
+        self.lock().unrepairable = true;
     }
 
     /// What every name server answers.
@@ -122,6 +129,11 @@ impl FakeDns {
     /// The calls so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.lock().asked.clone()
+    }
+
+    /// What is stored at a name, the first of it.
+    pub(crate) fn entry_of(&self, name: &str) -> Option<Entry> {
+        self.lock().entries.iter().find(|entry| entry.name == name).cloned()
     }
 
     /// `name value resource` of everything stored.
@@ -267,6 +279,9 @@ impl Dns for FakeDns {
 
     fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
         let mut state = self.lock();
+        if state.unrepairable {
+            return self.answer(Err(Error::Unsupported("the feature `repair`".to_owned())));
+        }
         // What a plugin tells of a key once for each page.
         let problem = contract::Problem {
             place: format!("/skydns/{zone}"),
@@ -338,12 +353,41 @@ pub(crate) struct FakeInventory {
     notices: Notices,
     lists: AtomicUsize,
     finds: AtomicUsize,
+    /// Just before this is written, somebody writes that the server is to go.
+    deleted_before: Mutex<Option<String>>,
+    /// Servers whose values cannot be read.
+    unreadable: Mutex<BTreeSet<HostName>>,
 }
 
 impl FakeInventory {
     /// `state step outcome`, as each was written.
     pub(crate) fn written(&self) -> Vec<String> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has somebody write that a server is to go, just before this `state step outcome` of it is written.
+    pub(crate) fn delete_before(&self, line: &str) {
+        *self.deleted_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.to_owned());
+    }
+
+    /// Whether that was to be so, and is from now on not any more.
+    fn is_deleted_before(&self, server: &Server) -> bool {
+        let mut before = self.deleted_before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.take_if(|before| *before == line(server)).is_some()
+    }
+
+    /// Makes the value of a server one that cannot be read, or mends it.
+    pub(crate) fn set_unreadable(&self, hostname: &HostName, is_unreadable: bool) {
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_unreadable {
+            unreadable.insert(hostname.clone());
+        } else {
+            unreadable.remove(hostname);
+        }
+    }
+
+    fn is_unreadable(&self, hostname: &HostName) -> bool {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).contains(hostname)
     }
 
     /// Tells that notices may have been missed.
@@ -362,14 +406,22 @@ impl FakeInventory {
 
     /// Writes a server, notes it, and says at which revision.
     fn put(&self, servers: &mut BTreeMap<HostName, Stored>, server: &Server) -> u64 {
-        let step = server.steps.last().map(|step| format!(" {} {:?}", step.name, step.outcome)).unwrap_or_default();
-        let line = format!("{}{step}", server.state);
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).push(line(server));
         let revision = self.revision.fetch_add(1, Ordering::SeqCst) + 1;
         servers.insert(server.hostname.clone(), Stored { server: server.clone(), revision });
         self.notices.tell([server.hostname.clone()]);
         revision
     }
+}
+
+fn unreadable(hostname: &HostName) -> inventory::Error {
+    inventory::Error { action: "read", source: format!("the value of {hostname} is no server").into() }
+}
+
+/// `state step outcome`
+fn line(server: &Server) -> String {
+    let step = server.steps.last().map(|step| format!(" {} {:?}", step.name, step.outcome)).unwrap_or_default();
+    format!("{}{step}", server.state)
 }
 
 /// Whether a server is at the revision at which it was read.
@@ -392,6 +444,12 @@ impl Inventory for FakeInventory {
         claim: Option<&'a Claim>,
     ) -> BoxFuture<'a, Result<Written, inventory::Error>> {
         let mut servers = self.servers();
+        if self.is_deleted_before(server)
+            && let Some(stored) = servers.get(&server.hostname)
+        {
+            let server = Server { wanted: Wanted::Deleted, ..stored.server.clone() };
+            self.put(&mut servers, &server);
+        }
         let written = if claim.is_some_and(Claim::is_lost) {
             Written::ClaimLost
         } else if is_at(&servers, &server.hostname, revision) {
@@ -440,14 +498,20 @@ impl Inventory for FakeInventory {
 
     fn find<'a>(&'a self, hostname: &'a HostName) -> BoxFuture<'a, Result<Option<Stored>, inventory::Error>> {
         self.finds.fetch_add(1, Ordering::SeqCst);
-        let found = self.servers().get(hostname).cloned();
-        Box::pin(async { Ok(found) })
+        let found = match self.is_unreadable(hostname) {
+            true => Err(unreadable(hostname)),
+            false => Ok(self.servers().get(hostname).cloned()),
+        };
+        Box::pin(async { found })
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, inventory::Error>> {
+    fn list_readable(&self) -> BoxFuture<'_, Result<Readable, inventory::Error>> {
         self.lists.fetch_add(1, Ordering::SeqCst);
-        let servers = self.servers().values().cloned().collect();
-        Box::pin(async { Ok(servers) })
+        let (damaged, servers): (Vec<_>, Vec<_>) =
+            self.servers().values().cloned().partition(|stored| self.is_unreadable(&stored.server.hostname));
+        let named = |stored: Stored| (stored.server.hostname.to_string(), unreadable(&stored.server.hostname));
+        let unreadable = damaged.into_iter().map(named).collect();
+        Box::pin(async { Ok(Readable { servers, unreadable }) })
     }
 
     fn claim(&self, server: Uuid) -> BoxFuture<'_, Result<Option<Claim>, inventory::Error>> {

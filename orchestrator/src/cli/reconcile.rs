@@ -13,6 +13,7 @@ use super::{Exit, Failure, Settings};
 use crate::config::Config;
 use crate::desired::MaxDeletes;
 use crate::inventory::Inventory;
+use crate::lifecycle::Lifecycle;
 use crate::reconcile::{Options, Policy, Reconciler, Report, Summary};
 use crate::remote::Remote;
 use crate::server::Server;
@@ -54,14 +55,24 @@ async fn alone(
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     let (dns, lifecycle) = server::parts(config, inventory).await?;
-    let report = Reconciler::new(dns, lifecycle.clone(), Policy::of(config)).run(options).await?;
+    let reconciler = Reconciler::new(dns, lifecycle.clone(), Policy::of(config));
+    let ended = pass(&reconciler, &lifecycle, options, console).await;
+    // What a workflow that broke off left at work ends before its claim does.
+    lifecycle.leave().await;
+    ended
+}
+
+async fn pass(
+    reconciler: &Reconciler,
+    lifecycle: &Lifecycle,
+    options: Options,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let report = reconciler.run(options).await?;
     // Without a service, nobody else goes on with them.
-    let register = |hostname: String| {
-        let lifecycle = &lifecycle;
-        async move {
-            let server = async { Ok(lifecycle.resume(&hostname).await?.run(|_| {}).await?) }.await;
-            (hostname, server)
-        }
+    let register = |hostname: String| async move {
+        let server = async { Ok(lifecycle.resume(&hostname).await?.run(|_| {}).await?) }.await;
+        (hostname, server)
     };
     ended(&report, register, console).await
 }

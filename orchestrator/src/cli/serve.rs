@@ -16,7 +16,7 @@ struct Listening {
 
 pub(super) async fn run(settings: &Settings<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = settings.load(console)?;
-    let mut interruption = Interruption::listen().context("listening for signals")?;
+    let mut interruption = Interruption::listen_but_for_hangup().context("listening for signals")?;
     let running = tokio::select! {
         running = serve::start(&config) => running?,
         // Nothing runs yet that would have to be stopped.

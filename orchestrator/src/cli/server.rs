@@ -115,8 +115,13 @@ pub(super) async fn run(command: Command, settings: &Settings<'_>, console: &mut
     match open(&config, console).await? {
         Access::Through(remote) => through(command, &remote, settings, console).await,
         Access::Alone(inventory) => {
-            let ended = alone(command, &config, settings, Arc::clone(&inventory), console).await;
-            inventory.leave().await;
+            let mut begun = None;
+            let ended = alone(command, &config, settings, Arc::clone(&inventory), &mut begun, console).await;
+            match begun {
+                // What a workflow that broke off left at work ends before its claim does.
+                Some(lifecycle) => lifecycle.leave().await,
+                None => inventory.leave().await,
+            }
             ended
         }
     }
@@ -170,18 +175,19 @@ async fn through(
     }
 }
 
-/// Does it in this process.
+/// Does it in this process; `begun` becomes what sees to servers, where that is needed.
 async fn alone(
     command: Command,
     config: &Config,
     settings: &Settings<'_>,
     inventory: Arc<dyn Inventory>,
+    begun: &mut Option<Lifecycle>,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     match command {
         Command::Create { file: Some(file), parallel, .. } => {
             let servers = bulk::read(&file, settings)?;
-            let (dns, lifecycle) = &parts(config, inventory).await?;
+            let (dns, lifecycle) = &begin(config, inventory, begun).await?;
             if config.dns.auto_register {
                 zone::require(config, &**dns, console).await?;
             }
@@ -201,7 +207,7 @@ async fn alone(
             if config.provider.kind == provider::Kind::Local {
                 console.warning(LOCAL_ENDS);
             }
-            let (dns, lifecycle) = parts(config, inventory).await?;
+            let (dns, lifecycle) = begin(config, inventory, begun).await?;
             lifecycle.check(&hostname, &addresses)?;
             if config.dns.auto_register {
                 zone::require(config, &*dns, console).await?;
@@ -210,7 +216,7 @@ async fn alone(
             ended(&server, console)
         }
         Command::Delete { hostnames, parallel } if hostnames.len() > 1 => {
-            let (dns, lifecycle) = &parts(config, inventory).await?;
+            let (dns, lifecycle) = &begin(config, inventory, begun).await?;
             zone::look(config, &**dns, console).await;
             let shown = &many("deleting", hostnames.len(), console);
             let one = |hostname: String| async move {
@@ -225,21 +231,21 @@ async fn alone(
         }
         Command::Delete { hostnames, .. } => {
             let hostname = hostnames.into_iter().next().unwrap_or_default();
-            let (dns, lifecycle) = parts(config, inventory).await?;
+            let (dns, lifecycle) = begin(config, inventory, begun).await?;
             lifecycle.find(&hostname).await?;
             zone::look(config, &*dns, console).await;
             let server = follow(lifecycle.delete(&hostname, None).await?, console).await?;
             ended(&server, console)
         }
         Command::Retry { hostname } => {
-            let (dns, lifecycle) = parts(config, inventory).await?;
+            let (dns, lifecycle) = begin(config, inventory, begun).await?;
             lifecycle.find(&hostname).await?;
             zone::look(config, &*dns, console).await;
             let server = follow(lifecycle.retry(&hostname, None).await?, console).await?;
             ended(&server, console)
         }
         Command::Rename { hostname, to } => {
-            let (dns, lifecycle) = parts(config, inventory).await?;
+            let (dns, lifecycle) = begin(config, inventory, begun).await?;
             lifecycle.find(&hostname).await?;
             if config.dns.auto_register {
                 zone::require(config, &*dns, console).await?;
@@ -291,6 +297,17 @@ pub(super) async fn open_within(
         console.waiting("waiting for another command, which holds the inventory");
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// What a command works with, which notes what is to be left at its end.
+async fn begin(
+    config: &Config,
+    inventory: Arc<dyn Inventory>,
+    begun: &mut Option<Lifecycle>,
+) -> Result<(Arc<DnsManager>, Lifecycle), Failure> {
+    let (dns, lifecycle) = parts(config, inventory).await?;
+    *begun = Some(lifecycle.clone());
+    Ok((dns, lifecycle))
 }
 
 /// What a command works with that holds the inventory.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use dns_manager_host::contract::{Action, Change, Check, Expectation, Filter, Outcome, Page, Verification};
 use dns_manager_host::{Call, Error, Usage};
-use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::Dns;
@@ -19,12 +19,18 @@ use crate::change;
 /// Who has less time left than this has a call of his own: with it, the others would have no more.
 const SHARED_FROM: Duration = Duration::from_secs(2);
 
+/// How many places verifications take at most where nobody knows how many there are.
+const VERIFICATIONS: usize = 8;
+
 /// The changes of several callers in one call.
 pub struct Batching(Arc<Shared>);
 
 struct Shared {
     dns: Arc<dyn Dns>,
     queue: Mutex<Queue>,
+    /// A verification waits for name servers, and keeps a place for as long: half of the places are left to whoever is to be
+    /// answered at once.
+    verifying: Semaphore,
 }
 
 #[derive(Default)]
@@ -56,7 +62,8 @@ impl Waiting {
 impl Batching {
     /// Of this DNS.
     pub fn new(dns: Arc<dyn Dns>) -> Self {
-        Self(Arc::new(Shared { dns, queue: Mutex::default() }))
+        let verifications = dns.usage().map_or(VERIFICATIONS, |usage| usage.places / 2).max(1);
+        Self(Arc::new(Shared { dns, queue: Mutex::default(), verifying: Semaphore::new(verifications) }))
     }
 }
 
@@ -93,12 +100,18 @@ impl Shared {
         }
     }
 
-    async fn send(&self, batch: Vec<Waiting>) {
+    async fn send(&self, mut batch: Vec<Waiting>) {
         // What the most impatient one has left.
         let budget = batch.iter().map(Waiting::left).min().unwrap_or_default();
         let request_id = batch.first().map(|waiting| waiting.call.request_id.clone()).unwrap_or_default();
         let changes = batch.iter().flat_map(|waiting| waiting.changes.clone()).collect();
-        let answered = self.dns.apply(changes, Call { budget, request_id, ..Call::default() }).await;
+        let call = self.dns.apply(changes, Call { budget, request_id, ..Call::default() });
+        let answered = tokio::select! {
+            biased;
+            answered = call => answered,
+            // They may have lost the right to what they asked for: it is broken off with them.
+            _ = join_all(batch.iter_mut().map(|waiting| waiting.answer.closed())) => return,
+        };
         let mut outcomes = match answered {
             Ok(outcomes) => outcomes.into_iter(),
             Err(error) => {
@@ -211,7 +224,11 @@ impl Dns for Batching {
         wait: Duration,
         call: Call,
     ) -> BoxFuture<'_, Result<Vec<Verification>, Error>> {
-        self.0.dns.verify(expectations, wait, call)
+        Box::pin(async move {
+            // Its budget begins when it is sent. Nobody closes the semaphore.
+            let _place = self.0.verifying.acquire().await.ok();
+            self.0.dns.verify(expectations, wait, call).await
+        })
     }
 
     fn repair(&self, zone: String, call: Call) -> BoxFuture<'_, Result<Page, Error>> {
@@ -249,7 +266,7 @@ mod tests {
             }
         });
 
-        let answers = futures_util::future::join_all(calls).await;
+        let answers = join_all(calls).await;
 
         for (number, outcomes) in answers.iter().enumerate() {
             let names: Vec<_> = outcomes.iter().map(|outcome| outcome.after[0].name.clone()).collect();
@@ -346,6 +363,48 @@ mod tests {
 
         assert!(first.await.unwrap().is_ok() && last.await.unwrap().is_ok());
         assert_eq!(fake.stored(), ["a.example.com 192.0.2.1 -", "c.example.com 192.0.2.1 -"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_for_nobody_any_more_is_broken_off() {
+        let fake = Arc::new(FakeDns::default());
+        fake.set_stalled(true);
+        let dns = Arc::new(Batching::new(fake.clone()));
+        let one = |name: &'static str| {
+            let dns = Arc::clone(&dns);
+            tokio::spawn(async move { dns.apply(vec![add(name, 1)], Call::default()).await })
+        };
+        let gone = one("a.example.com");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let last = one("b.example.com");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(fake.asked().len(), 1, "the second one waits for the first");
+
+        gone.abort();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+
+        assert_eq!(fake.asked().len(), 2, "the first one is waited for no more, though nobody has answered it");
+        fake.set_stalled(false);
+        assert!(last.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn verifications_leave_places_to_others() {
+        let fake = Arc::new(FakeDns::default());
+        fake.set_stalled(true);
+        let dns = Arc::new(Batching::new(fake.clone()));
+        let verifications: Vec<_> = (0..20)
+            .map(|_| {
+                let dns = Arc::clone(&dns);
+                tokio::spawn(async move { dns.verify(Vec::new(), Duration::from_secs(60), Call::default()).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(fake.asked(), ["verify 0"; 8], "half of the places");
+
+        fake.set_stalled(false);
+        assert!(join_all(verifications).await.into_iter().all(|verified| verified.unwrap().is_ok()));
+        assert_eq!(fake.asked().len(), 20);
     }
 
     #[tokio::test]

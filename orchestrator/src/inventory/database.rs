@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use redb::{DatabaseError, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 
-use super::{Changed, Changes, Claim, Claims, Error, Inventory, Notices, Renamed, Stored, Written};
+use super::{Changed, Changes, Claim, Claims, Error, Inventory, Notices, Readable, Renamed, Stored, Written};
 use crate::database::{self, Reopening, Wrote};
 use crate::name::HostName;
 use crate::server::Server;
@@ -145,6 +145,12 @@ fn put(transaction: &WriteTransaction, server: &Server) -> Result<u64, Source> {
     Ok(next)
 }
 
+fn stored(hostname: &str, text: &[u8], revision: u64) -> Result<Stored, Source> {
+    let server =
+        serde_json::from_slice(text).map_err(|error| format!("the value of {hostname} is no server: {error}"))?;
+    Ok(Stored { server, revision })
+}
+
 fn take_out(transaction: &WriteTransaction, hostname: &str) -> Result<(), Source> {
     transaction.open_table(SERVERS)?.remove(hostname)?;
     transaction.open_table(REVISIONS)?.remove(hostname)?;
@@ -225,19 +231,19 @@ impl Inventory for Database {
             let Some(text) = servers.get(hostname.as_str())? else { return Ok(None) };
             let revision = transaction.open_table(REVISIONS)?.get(hostname.as_str())?;
             let revision = revision.map(|revision| revision.value()).unwrap_or_default();
-            Ok(Some(Stored { server: serde_json::from_slice(text.value())?, revision }))
+            stored(hostname.as_str(), text.value(), revision).map(Some)
         })
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn list_readable(&self) -> BoxFuture<'_, Result<Readable, Error>> {
         self.read(|transaction| {
             let servers = transaction.open_table(SERVERS)?;
             let revisions = transaction.open_table(REVISIONS)?;
-            let mut all = Vec::new();
+            let mut all = Readable::default();
             for entry in servers.iter()? {
                 let (hostname, text) = entry?;
                 let revision = revisions.get(hostname.value())?.map(|revision| revision.value()).unwrap_or_default();
-                all.push(Stored { server: serde_json::from_slice(text.value())?, revision });
+                all.add(hostname.value(), stored(hostname.value(), text.value(), revision));
             }
             Ok(all)
         })
@@ -354,6 +360,30 @@ mod tests {
 
         let names: Vec<_> = inventory.list().await.unwrap().into_iter().map(|stored| stored.server.hostname).collect();
         assert_eq!(names, [other.hostname, server.hostname]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_value_hides_no_other_from_whoever_can_do_without_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let inventory = Database::open(directory.path()).unwrap();
+        let (whole, damaged) = (server("web-01.example.com"), server("web-02.example.com"));
+        let read_at = inventory.insert(&whole).await.unwrap().unwrap();
+        inventory.insert(&damaged).await.unwrap();
+        let name = damaged.hostname.clone();
+        let damage = inventory.write(move |transaction| {
+            transaction.open_table(SERVERS)?.insert(name.as_str(), "{".as_bytes())?;
+            Ok(((), vec![name]))
+        });
+        damage.await.unwrap();
+
+        let Readable { servers, unreadable } = inventory.list_readable().await.unwrap();
+        assert_eq!(servers, [Stored { server: whole, revision: read_at }]);
+        let (name, error) = unreadable.first_key_value().unwrap();
+        assert_eq!((unreadable.len(), name.as_str()), (1, damaged.hostname.as_str()));
+        let why = crate::error_chain(error);
+        assert!(why.contains("the value of web-02.example.com is no server: "), "{why}");
+
+        assert!(inventory.list().await.is_err() && inventory.find(&damaged.hostname).await.is_err());
     }
 
     #[test]

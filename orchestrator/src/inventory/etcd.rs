@@ -38,7 +38,7 @@ use futures_util::future::BoxFuture;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::{Changes, Claim, Error, Inventory, Notices, Renamed, Stored, Written};
+use super::{Changes, Claim, Error, Inventory, Notices, Readable, Renamed, Stored, Written};
 use crate::name::HostName;
 use crate::server::Server;
 use account::Account;
@@ -394,16 +394,17 @@ impl Inventory for Etcd {
         })
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn list_readable(&self) -> BoxFuture<'_, Result<Readable, Error>> {
         self.reading(async move {
             let (prefix, end) = self.0.servers();
-            let (mut from, mut at, mut all) = (prefix.into_bytes(), 0, Vec::new());
+            let (mut from, mut at, mut all) = (prefix.clone().into_bytes(), 0, Readable::default());
             loop {
                 // All pages are of one revision.
                 let options = GetOptions::new().with_range(end.as_str()).with_limit(PAGE).with_revision(at);
                 let answer = self.0.get(&from, &options).await?;
                 for entry in answer.kvs() {
-                    all.push(stored(entry)?);
+                    let key = String::from_utf8_lossy(entry.key());
+                    all.add(key.strip_prefix(&prefix).unwrap_or(&key), stored(entry));
                 }
                 let Some(last) = answer.kvs().last().filter(|_| answer.more()) else { return Ok(all) };
                 from = [last.key(), &[0]].concat();
@@ -420,7 +421,8 @@ impl Inventory for Etcd {
 
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let Some(lease) = self.0.session.lease() else { return };
+            // First nobody renews it any more: that it ends then is no loss to warn of.
+            let Some(lease) = self.0.session.end() else { return };
             // Twice does no harm, so that it is sent again whatever became of it, as what only reads is.
             let revoke = || {
                 let (mut client, id) = (self.0.client.lease_client(), lease.id());

@@ -76,6 +76,17 @@ impl Agenda {
         self.open.iter().filter(move |(_, open)| is_due(open)).map(|(hostname, open)| (hostname, open.server))
     }
 
+    /// After how long the next of those comes that wait for their time; none: no one does.
+    pub(super) fn next_within(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let waits = |open: &Open| {
+            let retry = open.at.map(Timestamp::ahead).unwrap_or_default();
+            let left = open.left_until.map(|until| until.saturating_duration_since(now)).unwrap_or_default();
+            retry.max(left)
+        };
+        self.open.values().map(waits).filter(|waits| !waits.is_zero()).min()
+    }
+
     /// The state of each server.
     pub(super) fn states(&self) -> impl Iterator<Item = State> {
         self.states.values().copied()
@@ -126,11 +137,14 @@ mod tests {
         assert_eq!(due(&agenda), ["again.example.com", "creating.example.com", "going.example.com"]);
         assert_eq!(agenda.states().filter(|state| *state == State::Ready).count(), 3);
 
+        assert!(agenda.next_within().is_some_and(|next| next > Duration::from_secs(50)), "{:?}", agenda.next_within());
+
         later.retry_at = None;
         agenda.put(&later);
         agenda.put(&server("creating.example.com", State::Ready));
         agenda.take_out(&"going.example.com".parse().unwrap());
         assert_eq!(due(&agenda), ["again.example.com", "later.example.com"]);
+        assert_eq!(agenda.next_within(), None);
 
         agenda.replace(&[]);
         assert_eq!((due(&agenda).len(), agenda.states().count()), (0, 0));

@@ -3,7 +3,7 @@
 //! What there is to do is kept in an [`Agenda`]. The whole inventory is read at the start, when notices of changes may have
 //! been missed, and now and then; else only the servers that changed are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,9 @@ use tokio::task::{Id, JoinSet};
 use uuid::Uuid;
 
 use super::agenda::Agenda;
-use super::{Lifecycle, Parts, work};
-use crate::inventory::{Changed, Error};
+use super::work::{self, UntilRetry};
+use super::{Lifecycle, Parts};
+use crate::inventory::{Changed, Error, Readable};
 use crate::name::HostName;
 
 /// How often it is looked what is due, where no notice of a change comes.
@@ -39,14 +40,15 @@ impl Keeper {
         Self { parts: Arc::clone(&lifecycle.0), in_flight: in_flight.max(1) }
     }
 
-    /// Works until `stop` is over; then begins nothing more, and sees what runs to the end of its workflow. Dropped before that, it
-    /// leaves what runs as it is: the next process goes on with it.
+    /// Works until `stop` is over; then begins nothing more, and sees what runs to the end of its workflow, or to where it is
+    /// to be tried again later. Dropped before that, it leaves what runs as it is: the next process goes on with it.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let room = Arc::new(Semaphore::new(self.in_flight));
         let mut changes = self.parts.inventory.changes();
         let mut agenda = Agenda::default();
         let mut workers = Workers::default();
         let (mut unread, mut whole_at) = (Changed::Anything, Instant::now());
+        let mut troubles = Troubles::default();
         tokio::pin!(stop);
         'service: loop {
             if whole_at.elapsed() >= READ_EVERY {
@@ -56,31 +58,26 @@ impl Keeper {
             let read = tokio::select! {
                 biased;
                 () = &mut stop => break 'service,
-                read = self.read(&unread, &mut agenda) => read,
+                read = self.read(&unread, &mut agenda, &mut troubles) => read,
             };
-            match read {
-                Ok(()) => {
-                    unread = Changed::default();
-                    self.parts.metrics.servers(agenda.states());
-                    self.parts.trouble.send_replace(None);
-                    if is_whole {
-                        whole_at = Instant::now();
-                    }
-                }
-                // It is read again the next time.
-                Err(error) => {
-                    let why = crate::error_chain(&error);
-                    tracing::error!("{why}");
-                    self.parts.trouble.send_replace(Some(why));
+            // It is read again the next time.
+            unread = read;
+            if unread != Changed::Anything {
+                self.parts.metrics.servers(agenda.states());
+                if is_whole {
+                    whole_at = Instant::now();
                 }
             }
+            self.tell(troubles.told());
             for (hostname, server) in agenda.due() {
                 self.see_to(hostname, server, &room, &mut workers);
             }
+            let look_within = agenda.next_within().map_or(LOOK_EVERY, |next| next.min(LOOK_EVERY));
             let pause = async {
                 tokio::time::sleep(AT_MOST_EVERY).await;
                 // Where changes are told of no more, the clock is enough.
-                tokio::time::timeout(LOOK_EVERY, changes.next()).await.unwrap_or_default()
+                let look_within = look_within.saturating_sub(AT_MOST_EVERY);
+                tokio::time::timeout(look_within, changes.next()).await.unwrap_or_default()
             };
             tokio::pin!(pause);
             loop {
@@ -109,13 +106,36 @@ impl Keeper {
         }
     }
 
-    /// Reads what may have changed.
-    async fn read(&self, changed: &Changed, agenda: &mut Agenda) -> Result<(), Error> {
-        let hostnames = match changed {
-            Changed::Anything => {
-                agenda.replace(&self.parts.inventory.list().await?);
-                return Ok(());
+    /// Keeps in mind why it is not known what there is to do; the log is told once.
+    fn tell(&self, trouble: Option<String>) {
+        let before = self.parts.trouble.send_replace(trouble.clone());
+        if trouble != before
+            && let Some(trouble) = trouble
+        {
+            tracing::error!("{trouble}");
+        }
+    }
+
+    /// Reads all servers; what cannot be read does not keep the others from being gone on with.
+    async fn read_all(&self, agenda: &mut Agenda, troubles: &mut Troubles) -> Changed {
+        match self.parts.inventory.list_readable().await {
+            Ok(Readable { servers, unreadable }) => {
+                agenda.replace(&servers);
+                // They are read again with all others, or when somebody writes them.
+                *troubles = Troubles::of(&unreadable);
+                Changed::default()
             }
+            Err(error) => {
+                troubles.whole = Some(crate::error_chain(&error));
+                Changed::Anything
+            }
+        }
+    }
+
+    /// Reads what may have changed, and says what of it could not be read.
+    async fn read(&self, changed: &Changed, agenda: &mut Agenda, troubles: &mut Troubles) -> Changed {
+        let hostnames = match changed {
+            Changed::Anything => return self.read_all(agenda, troubles).await,
             Changed::Servers(hostnames) => hostnames,
         };
         let find = |hostname: HostName| async move {
@@ -124,15 +144,23 @@ impl Keeper {
         };
         let mut found = stream::iter(hostnames.iter().cloned()).map(find).buffer_unordered(READS);
         // One that cannot be read does not hide the others.
-        let mut ended = Ok(());
+        let mut unread = Changed::default();
         while let Some((hostname, found)) = found.next().await {
             match found {
-                Ok(Some(stored)) => agenda.put(&stored.server),
-                Ok(None) => agenda.take_out(&hostname),
-                Err(error) => ended = Err(error),
+                Ok(found) => {
+                    troubles.servers.remove(hostname.as_str());
+                    match found {
+                        Some(stored) => agenda.put(&stored.server),
+                        None => agenda.take_out(&hostname),
+                    }
+                }
+                Err(error) => {
+                    troubles.servers.insert(hostname.to_string(), crate::error_chain(&error));
+                    unread.add(Changed::from([hostname]));
+                }
             }
         }
-        ended
+        unread
     }
 
     fn see_to(&self, hostname: &HostName, server: Uuid, room: &Arc<Semaphore>, workers: &mut Workers) {
@@ -145,7 +173,7 @@ impl Keeper {
             let Ok(_place) = room.acquire().await else { return true };
             let worked: Result<bool, Error> = async {
                 match parts.inventory.claim(server).await? {
-                    Some(claim) => work::work(&parts, &hostname, &claim).await.map(|_| true),
+                    Some(claim) => work::work(&parts, &hostname, &claim, UntilRetry::Leave).await.map(|_| true),
                     None => Ok(false),
                 }
             }
@@ -156,6 +184,35 @@ impl Keeper {
                 false
             })
         });
+    }
+}
+
+/// Why it is not known what there is to do.
+#[derive(Debug, Default)]
+struct Troubles {
+    /// Why nothing could be read.
+    whole: Option<String>,
+    /// By name, why a server could not.
+    servers: BTreeMap<String, String>,
+}
+
+impl Troubles {
+    fn of(unreadable: &BTreeMap<String, Error>) -> Self {
+        let why = |(name, error): (&String, &Error)| (name.clone(), crate::error_chain(error));
+        Self { whole: None, servers: unreadable.iter().map(why).collect() }
+    }
+
+    /// For people: where nothing is read all else is the same trouble, and many servers often have the same.
+    fn told(&self) -> Option<String> {
+        if self.whole.is_some() {
+            return self.whole.clone();
+        }
+        let distinct: BTreeSet<&str> = self.servers.values().map(String::as_str).collect();
+        let first = distinct.first()?;
+        match distinct.len() - 1 {
+            0 => Some((*first).to_owned()),
+            others => Some(format!("{first}; and {others} more such problems")),
+        }
     }
 }
 

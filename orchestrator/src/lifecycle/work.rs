@@ -22,17 +22,32 @@ const LONGEST_ROUND: Duration = Duration::from_secs(600);
 /// How often a step that only looks is interrupted to see what is wanted, where no notice of it comes.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Works on a server until it is at rest, gone, or no longer ours to work on; the server if it is gone by this work.
+/// What a worker does while the step that is due is only to be tried again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UntilRetry {
+    /// It waits: somebody waits for the server.
+    Wait,
+    /// It leaves the server, and its place to others: whoever sent it comes back at that time.
+    Leave,
+}
+
+/// Works on a server until it is at rest, gone, left until it is tried again, or no longer ours to work on; the server if it
+/// is gone by this work.
 ///
 /// # Errors
 ///
 /// The inventory does not work. Everything else is recorded on the server.
-pub(super) async fn work(parts: &Parts, hostname: &HostName, claim: &Claim) -> Result<Option<Server>, Error> {
+pub(super) async fn work(
+    parts: &Parts,
+    hostname: &HostName,
+    claim: &Claim,
+    until_retry: UntilRetry,
+) -> Result<Option<Server>, Error> {
     let _at_work = AtWork::enter(&parts.at_work);
     let Some(stored) = parts.inventory.find(hostname).await?.filter(|stored| stored.server.id == claim.server()) else {
         return Ok(None);
     };
-    let mut worker = Worker { parts, claim, stored, is_gone: false };
+    let mut worker = Worker { parts, claim, stored, until_retry, is_gone: false };
     let span = tracing::info_span!("workflow", server = %claim.server(), %hostname);
     let mut leaving = parts.leaving.subscribe();
     tokio::select! {
@@ -48,6 +63,7 @@ struct Worker<'a> {
     parts: &'a Parts,
     claim: &'a Claim,
     stored: Stored,
+    until_retry: UntilRetry,
     /// Whether this worker took it out of the inventory.
     is_gone: bool,
 }
@@ -110,23 +126,24 @@ impl Worker<'_> {
     /// A server that is to go leaves its creation.
     fn turn_to_deletion(&mut self) {
         let server = &mut self.stored.server;
-        let is_being_created = matches!(
-            server.state,
-            State::Creating | State::Waiting | State::Registering | State::Verifying | State::Ready
-        );
-        if server.wanted == Wanted::Deleted && is_being_created {
+        if server.leaves_its_creation() {
             server.problem = None;
+            server.stopped_in = None;
             server.enter(State::Stopping);
         }
     }
 
-    /// Waits until the step that is due may be tried again, or something else is wanted; false: the claim is lost.
+    /// Waits until the step that is due may be tried again, or something else is wanted; false: the claim is lost, or it is
+    /// not for this worker to wait.
     async fn wait_for_retry(&mut self) -> Result<bool, Error> {
         let mut changes = self.parts.inventory.changes();
         while let Some(retry_at) = self.stored.server.retry_at {
             let ahead = retry_at.ahead();
             if ahead.is_zero() {
                 break;
+            }
+            if self.until_retry == UntilRetry::Leave {
+                return Ok(false);
             }
             tokio::select! {
                 () = tokio::time::sleep(ahead.min(LOOK_EVERY)) => {}
@@ -166,7 +183,7 @@ impl Worker<'_> {
             tokio::select! {
                 ended = step => ended,
                 () = self.claim.lost() => return Ok(Goes::Off),
-                () = self.is_to_go(), if due.only_looks() && self.stored.server.wanted == Wanted::Present => {
+                () = self.is_to_go(), if due.only_looks() => {
                     let detail = "broken off: the server is to be deleted".to_owned();
                     Ended::On { next: State::Stopping, outcome: StepOutcome::Problem, detail }
                 }
@@ -223,8 +240,11 @@ impl Worker<'_> {
         server.stopped_in = Some(retry_from);
     }
 
-    /// Waits until the server is to be deleted.
+    /// Waits until the server is to be deleted. That may have been taken over when the step's beginning was written.
     async fn is_to_go(&self) {
+        if self.stored.server.wanted == Wanted::Deleted {
+            return;
+        }
         let mut changes = self.parts.inventory.changes();
         loop {
             // Where changes are told of no more, the clock is enough.

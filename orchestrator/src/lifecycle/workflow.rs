@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::task::JoinError;
 
-use super::{Parts, work};
+use super::Parts;
+use super::work::{self, UntilRetry};
 use crate::inventory::Error;
 use crate::server::{Server, State, Step, StepOutcome};
 
@@ -66,7 +67,8 @@ impl Workflow {
                 && let Some(claim) = parts.inventory.claim(server.id).await?
             {
                 let (parts, hostname) = (Arc::clone(&parts), server.hostname.clone());
-                working = Some(tokio::spawn(async move { work::work(&parts, &hostname, &claim).await }));
+                let work = async move { work::work(&parts, &hostname, &claim, UntilRetry::Wait).await };
+                working = Some(tokio::spawn(work));
             }
             match &mut working {
                 Some(at_work) => {

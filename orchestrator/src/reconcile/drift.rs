@@ -94,6 +94,8 @@ fn of_server(server: &Server, its: &[&Entry], at_name: &[&Entry], policy: &Polic
     }
     if found.is_empty() && is_unsettled(server) {
         let message = server.problem.clone().unwrap_or_else(|| "it was not seen to resolve".to_owned());
+        // One that is to be tried again later is not tried more often because somebody compares.
+        let is_left = server.retry_at.is_some_and(|retry_at| !retry_at.ahead().is_zero());
         found.push(Drift {
             kind: Kind::Unsettled,
             name: hostname.to_owned(),
@@ -101,7 +103,7 @@ fn of_server(server: &Server, its: &[&Entry], at_name: &[&Entry], policy: &Polic
             value: String::new(),
             hostname: Some(hostname.to_owned()),
             server: Some(server.id),
-            treatment: Treatment::Planned,
+            treatment: if is_left { Treatment::LeftToWorkflow } else { Treatment::Planned },
             message,
             mend: Mend::Register,
         });

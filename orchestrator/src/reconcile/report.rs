@@ -95,7 +95,7 @@ pub enum Treatment {
     Failed,
     /// So many would be deleted that none is.
     HeldBack,
-    /// A workflow is at work on its server, and sees to it.
+    /// A workflow is at work on its server, or comes back to it, and sees to it.
     LeftToWorkflow,
 }
 
@@ -232,12 +232,13 @@ impl Report {
 }
 
 impl Drift {
-    /// A key of ours that is not as its record needs it; `put_back`: it was, or is to be, mended.
-    pub(super) fn of_problem(problem: Problem, put_back: bool) -> Self {
+    /// A key of ours that is not as its record needs it; `put_back`: it was, or in a dry run is to be, mended. What then was
+    /// not cannot be.
+    pub(super) fn of_problem(problem: Problem, put_back: bool, is_dry: bool) -> Self {
         let treatment = match (put_back, problem.mended) {
-            (false, _) => Treatment::Reported,
             (true, true) => Treatment::PutBack,
-            (true, false) => Treatment::Planned,
+            (true, false) if is_dry => Treatment::Planned,
+            (true | false, _) => Treatment::Reported,
         };
         Self {
             kind: Kind::Changed,

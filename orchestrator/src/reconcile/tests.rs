@@ -244,3 +244,75 @@ async fn the_last_pass_that_may_write_tells_what_it_left() {
     world.pass().await;
     assert_eq!(drift(&world), [] as [&str; 0]);
 }
+
+#[tokio::test]
+async fn the_guard_counts_together_what_is_in_no_known_zone() {
+    let world = World::new(false);
+    for number in 1..=12 {
+        world.create(&format!("web-{number}.example.com"), &format!("192.168.1.{number}")).await;
+    }
+    let lost = World::new(false);
+    let policy = Policy { zones: vec!["example.org".parse().unwrap()], ..world.reconciler.policy.clone() };
+    let reconciler = Reconciler::new(world.dns.clone(), lost.lifecycle.clone(), policy);
+
+    let report = reconciler.run(Options::default()).await.unwrap();
+
+    assert!(report.drift.iter().all(|drift| drift.treatment == Treatment::HeldBack), "{report:?}");
+    assert!(report.problems[0].contains("12 of the 12 names of no known zone"), "{:?}", report.problems);
+    assert_eq!(world.dns.stored().len(), 12);
+}
+
+#[tokio::test]
+async fn a_plugin_that_repairs_nothing_does_not_stop_a_pass() {
+    let world = World::new(true);
+    let server = world.create("web-01.example.com", "192.168.1.10").await;
+    world.dns.set_unrepairable();
+    world.dns.tamper(|entries| {
+        entries[0].data = Rdata::A((192, 168, 1, 66));
+        entries[0].resource = None;
+    });
+
+    let report = world.pass().await;
+
+    assert_eq!(told(&report), ["Missing web-01.example.com 192.168.1.10 Registering"]);
+    world.settle(&report).await;
+    assert!(world.dns.stored().contains(&format!("web-01.example.com 192.168.1.10 {}", server.id)));
+}
+
+#[tokio::test]
+async fn an_unsettled_server_is_left_until_it_is_to_be_tried_again() {
+    let world = World::new(false);
+    world.dns.set_verdict(dns_manager_host::contract::Verdict::NotFound);
+    let server = world.create("web-01.example.com", "192.168.1.10").await;
+    assert!(server.retry_at.is_some_and(|retry_at| !retry_at.ahead().is_zero()));
+
+    let report = world.pass().await;
+    assert_eq!(told(&report), ["Unsettled web-01.example.com  LeftToWorkflow"]);
+    assert!(report.is_settled() && report.to_register().is_empty());
+    let left = world.lifecycle.find("web-01.example.com").await.unwrap().server;
+    assert_eq!((left.state, left.dns.tries), (server.state, server.dns.tries));
+
+    let stored = inventory::Stored { server: Server { retry_at: None, ..left }, revision: 1 };
+    let found =
+        drift::compare(&[stored], world.dns.entry_of("web-01.example.com").as_slice(), &world.reconciler.policy);
+    assert_eq!((found[0].kind, found[0].treatment), (Kind::Unsettled, Treatment::Planned));
+}
+
+#[test]
+fn what_a_pass_that_puts_back_did_not_mend_is_only_reported() {
+    let treated = |put_back, is_dry, mended| {
+        let problem = dns_manager_host::contract::Problem {
+            place: "/skydns/com/example/web".to_owned(),
+            reason: dns_manager_host::contract::Reason::new(
+                dns_manager_host::contract::Code::Other("missing".to_owned()),
+                "this key is missing",
+            ),
+            mended,
+        };
+        Drift::of_problem(crate::repair::Problem::new("example.com", &problem), put_back, is_dry).treatment
+    };
+    assert_eq!(treated(true, false, true), Treatment::PutBack);
+    assert_eq!(treated(true, false, false), Treatment::Reported);
+    assert_eq!(treated(true, true, false), Treatment::Planned);
+    assert_eq!(treated(false, true, false), Treatment::Reported);
+}

@@ -25,7 +25,12 @@ pub(super) struct Loaded {
     config: Arc<ServerConfig>,
     /// Why clients will refuse our certificate now.
     pub(super) warning: Option<String>,
+    /// Tells it from what they hold later.
+    pub(super) read: Stamps,
 }
+
+/// When each of the files was changed last.
+pub(super) type Stamps = Vec<Option<SystemTime>>;
 
 impl Loaded {
     /// For a listener.
@@ -36,6 +41,8 @@ impl Loaded {
 
 /// Reads the files.
 pub(super) fn load(files: &OwnTls) -> Result<Loaded, Error> {
+    // Before they are read: what is written in between is noticed later.
+    let stamps = stamps(files);
     let certificate_pem = read("certificate", &files.certificate)?;
     let key_pem = read("key", &files.key)?;
     // It knows best what can be wrong with the two, and says it.
@@ -73,12 +80,12 @@ pub(super) fn load(files: &OwnTls) -> Result<Loaded, Error> {
         .with_single_cert(chain, own_key)
         .map_err(|error| Error::of("certificate", &files.certificate, error.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Loaded { config: Arc::new(config), warning })
+    Ok(Loaded { config: Arc::new(config), warning, read: stamps })
 }
 
-/// Shows what the files hold as soon as it changes; while they are no good, what they held before.
-pub(super) async fn renew(files: OwnTls, shown: RustlsConfig) {
-    let mut seen = stamps(&files);
+/// Shows what the files hold as soon as it is other than what was `read`; while they are no good, what they held before.
+pub(super) async fn renew(files: OwnTls, read: Stamps, shown: RustlsConfig) {
+    let mut seen = read;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let now = stamps(&files);
@@ -100,7 +107,7 @@ pub(super) async fn renew(files: OwnTls, shown: RustlsConfig) {
     }
 }
 
-fn stamps(files: &OwnTls) -> Vec<Option<SystemTime>> {
+fn stamps(files: &OwnTls) -> Stamps {
     let paths = [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()];
     paths.into_iter().flatten().map(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok()).collect()
 }

@@ -35,6 +35,11 @@ struct Stamp {
 }
 
 impl Seen {
+    /// Whether the file may say something else by now: also where reading failed, which may have been a matter of the moment.
+    fn is_to_be_read_again(&self) -> bool {
+        self.tokens.is_none() || self.is_racy()
+    }
+
     /// Whether the file may have changed since it was read without showing it.
     fn is_racy(&self) -> bool {
         let Some(modified) = self.stamp.modified else { return false };
@@ -63,7 +68,7 @@ impl Tokens {
         // Before the file is read: what is written in between is seen the next time.
         let (stamp, read_at) = (self.stamp(), SystemTime::now());
         let is_new = seen.as_ref().is_none_or(|seen| seen.stamp != stamp);
-        if is_new || seen.as_ref().is_some_and(Seen::is_racy) {
+        if is_new || seen.as_ref().is_some_and(Seen::is_to_be_read_again) {
             let tokens = match self.store.read() {
                 Ok(tokens) => Some(tokens.into()),
                 Err(error) => {
@@ -90,5 +95,21 @@ impl Tokens {
         #[cfg(not(unix))]
         let file = (0, 0, 0, 0);
         Stamp { modified: metadata.modified().ok(), length: metadata.len(), file }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_that_failed_is_made_again_though_the_file_is_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::new(Store::new(directory.path().join("tokens.json")));
+        let failed = Seen { stamp: tokens.stamp(), read_at: SystemTime::now(), tokens: None };
+        assert!(!failed.is_racy());
+        *tokens.seen.lock().unwrap() = Some(failed);
+
+        assert!(tokens.current().is_ok_and(|tokens| tokens.is_empty()));
     }
 }

@@ -15,6 +15,8 @@ use super::Source;
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 /// How long another member is looked for: one that is down costs nothing, an election a second or two.
 const LOOK_FOR: Duration = Duration::from_secs(3);
+/// How long one member may be silent about what is only read, at first; then twice as long, should it be etcd that is slow.
+const FIRST_TRY_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -32,16 +34,18 @@ pub(super) async fn bounded<T>(patience: Duration, call: impl Future<Output = Re
 
 /// Reads.
 pub(super) async fn read<T, C: Future<Output = Result<T, Error>>>(call: impl Fn() -> C) -> Result<T, Source> {
-    again(call, |error| was_unsent(error) || may_pass(error)).await
+    again(call, Some(FIRST_TRY_WITHIN), |error| was_unsent(error) || may_pass(error)).await
 }
 
 /// Writes: at most once.
 pub(super) async fn write<T, C: Future<Output = Result<T, Error>>>(call: impl Fn() -> C) -> Result<T, Source> {
-    again(call, was_unsent).await
+    again(call, None, was_unsent).await
 }
 
+/// `try_within`: how long the first try may take before another member is asked; none: that would be to send it twice.
 async fn again<T, C: Future<Output = Result<T, Error>>>(
     call: impl Fn() -> C,
+    mut try_within: Option<Duration>,
     is_worth_it: impl Fn(&Error) -> bool,
 ) -> Result<T, Source> {
     let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
@@ -49,9 +53,13 @@ async fn again<T, C: Future<Output = Result<T, Error>>>(
     let mut leaderless = None;
     bounded(PATIENCE, async {
         loop {
-            let error = match call().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
+            let error = match one_try(call(), try_within).await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(error)) => error,
+                None => {
+                    try_within = try_within.map(|within| within * 2);
+                    continue;
+                }
             };
             if !is_worth_it(&error) {
                 return Err(error.into());
@@ -67,6 +75,14 @@ async fn again<T, C: Future<Output = Result<T, Error>>>(
         }
     })
     .await
+}
+
+/// None: it was not answered in time.
+async fn one_try<T>(call: impl Future<Output = T>, within: Option<Duration>) -> Option<T> {
+    match within {
+        Some(within) => tokio::time::timeout(within, call).await.ok(),
+        None => Some(call.await),
+    }
 }
 
 /// Whether nobody has carried it out: no connection came about, or the member has no leader and refuses everything.
@@ -99,4 +115,36 @@ pub(super) fn sources(error: &Error) -> impl Iterator<Item = &(dyn StdError + 's
         _ => None,
     };
     std::iter::successors(first, |error| (**error).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Answers from the second call on.
+    async fn silent_at_first(calls: &AtomicUsize) -> Result<usize, Error> {
+        match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => std::future::pending().await,
+            before => Ok(before + 1),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_silent_member_does_not_answer_is_read_from_another_and_never_written_twice() {
+        let calls = AtomicUsize::new(0);
+        assert_eq!(read(|| silent_at_first(&calls)).await.unwrap(), 2);
+
+        let calls = AtomicUsize::new(0);
+        let error = write(|| silent_at_first(&calls)).await.unwrap_err();
+        assert_eq!(error.to_string(), "etcd does not answer within 8s");
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_answers_is_given_up() {
+        let error = read(std::future::pending::<Result<(), Error>>).await.unwrap_err();
+        assert_eq!(error.to_string(), "etcd does not answer within 8s");
+    }
 }

@@ -3,19 +3,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use etcd_client::Client;
+use etcd_client::{Client, Error};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::Source;
-use super::calls::{self, within};
+use super::calls::{self, bounded};
 
 /// How long a process that is not heard of is waited for.
 const TTL: Duration = Duration::from_secs(10);
 /// Given up so long before etcd would: for a timer that fires late, and for clocks that do not run alike.
 const MARGIN: Duration = Duration::from_secs(2);
 const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How long a member may take over a renewal: one that is silent leaves time to ask others before the lease is given up.
+const RENEW_WITHIN: Duration = Duration::from_millis(1500);
 
 /// The leases of a process, one after another.
 pub(super) struct Session {
@@ -60,6 +62,14 @@ impl Session {
         let now = Arc::new(Mutex::new(Some(lease.clone())));
         let keeping = tokio::spawn(keep(client, lease, held, Arc::clone(&now)));
         Ok(Self { now, keeping: keeping.abort_handle() })
+    }
+
+    /// Renews the lease no more, and gives up what is claimed under it, so that it can be given back; none: none holds.
+    pub(super) fn end(&self) -> Option<Lease> {
+        self.keeping.abort();
+        let lease = self.now.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        lease.lost.send_replace(true);
+        Some(lease)
     }
 
     /// The lease that holds; none: etcd does not answer just now.
@@ -147,19 +157,48 @@ async fn renew(client: &Client, id: i64, held: &Mutex<Holds>) {
 }
 
 async fn renew_over_one_stream(client: &Client, id: i64, held: &Mutex<Holds>) -> Result<(), Source> {
-    let (mut keeper, mut answers) = within(client.lease_client().keep_alive(id)).await?;
+    let put = |sent: Holds| *held.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+    let sent = Holds::begin();
+    // Opening it renews, too.
+    let (mut keeper, mut answers) = match in_time(client.lease_client().keep_alive(id)).await {
+        Err(error) if has_run_out(&error) => return Ok(()),
+        opened => opened?,
+    };
+    put(sent);
     loop {
+        tokio::time::sleep(RENEW_EVERY).await;
         let sent = Holds::begin();
-        within(keeper.keep_alive()).await?;
-        match within(answers.message()).await? {
-            Some(answer) if answer.ttl() > 0 => *held.lock().unwrap_or_else(PoisonError::into_inner) = sent,
+        in_time(keeper.keep_alive()).await?;
+        match in_time(answers.message()).await? {
+            Some(answer) if answer.ttl() > 0 => put(sent),
             Some(_) => return Ok(()),
             None => return Err("the stream of renewals has ended".into()),
         }
-        tokio::time::sleep(RENEW_EVERY).await;
     }
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Source> {
+    bounded(RENEW_WITHIN, async { call.await.map_err(Into::into) }).await
+}
+
+/// Whether etcd has said that there is no such lease any more. The client makes that an error where a stream is opened.
+fn has_run_out(error: &Source) -> bool {
+    matches!(error.downcast_ref(), Some(Error::LeaseKeepAliveError(message)) if message == "lease not found")
 }
 
 fn read(held: &Mutex<Holds>) -> Holds {
     *held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_is_not_found_has_run_out_and_anything_else_is_tried_again() {
+        let refused = |message: &str| Source::from(Error::LeaseKeepAliveError(message.to_owned()));
+        assert!(has_run_out(&refused("lease not found")));
+        assert!(!has_run_out(&refused("channel closed")));
+        assert!(!has_run_out(&"etcd does not answer within 1s 500ms".into()));
+    }
 }

@@ -113,3 +113,23 @@ async fn a_server_that_somebody_else_works_on_is_left_to_them_and_taken_over_fro
     world.are_ready(2).await;
     keeping.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_that_cannot_be_read_keeps_no_other_from_being_gone_on_with_and_is_told_of() {
+    let world = World::new(FakeDns::default());
+    world.begin((1..=2).map(|number| format!("web-0{number}.example.com"))).await;
+    let damaged = "web-01.example.com".parse().unwrap();
+    world.inventory.set_unreadable(&damaged, true);
+    let keeping = Keeping::start(&world);
+
+    world.are_ready(1).await;
+    let trouble = world.lifecycle.trouble().unwrap();
+    assert!(trouble.contains("the value of web-01.example.com is no server"), "{trouble}");
+    assert!(world.lifecycle.list().await.is_err(), "who needs all of them is told that they are not all");
+
+    world.inventory.set_unreadable(&damaged, false);
+    world.inventory.tell_of_anything();
+    world.are_ready(2).await;
+    keeping.stop().await;
+    assert_eq!(world.lifecycle.trouble(), None);
+}

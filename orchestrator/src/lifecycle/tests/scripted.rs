@@ -1,5 +1,7 @@
 //! A provider that fails, is slow, or forgets; and a process that ends meanwhile.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 /// A provider whose every answer a test decides.
@@ -9,6 +11,8 @@ struct Scripted {
     create: Mutex<Vec<Result<(), provider::Error>>>,
     /// Creating waits for it.
     gate: tokio::sync::Semaphore,
+    /// How many creations were begun.
+    begun: AtomicUsize,
 }
 
 impl Scripted {
@@ -18,6 +22,7 @@ impl Scripted {
             status: Mutex::default(),
             create: Mutex::default(),
             gate: tokio::sync::Semaphore::new(100),
+            begun: AtomicUsize::new(0),
         }
     }
 
@@ -42,6 +47,7 @@ impl Provider for Scripted {
 
     fn create<'a>(&'a self, _: &'a Server) -> BoxFuture<'a, Result<(), provider::Error>> {
         Box::pin(async {
+            self.begun.fetch_add(1, Ordering::SeqCst);
             self.gate.acquire().await.unwrap().forget();
             self.called("create");
             next(&self.create).unwrap_or(Ok(()))
@@ -220,6 +226,50 @@ async fn deleting_while_creating_ends_in_a_clean_deletion() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_meets_a_creation_which_stops_is_carried_out() {
+    let (world, provider) = scripted(Duration::ZERO);
+    provider.create.lock().unwrap().push(Err(provider::Error::lasting("the quota is used up")));
+    let creating = held_in_creation(&world, &provider).await;
+
+    let deleting = tokio::spawn(world.lifecycle.delete("web-01.example.com", None).await.unwrap().run(|_| {}));
+    provider.gate.add_permits(1);
+
+    assert_eq!(deleting.await.unwrap().unwrap().state, State::Deleted);
+    let gone = creating.await.unwrap().unwrap();
+    assert_eq!((gone.state, gone.stopped_in), (State::Deleted, None));
+    assert_eq!(provider.calls(), ["create", "stop", "delete"]);
+    assert_eq!(world.lifecycle.list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_deletion_of_a_failed_server_forgets_where_it_stopped() {
+    let (world, provider) = scripted(Duration::ZERO);
+    provider.create.lock().unwrap().push(Err(provider::Error::lasting("the quota is used up")));
+    assert_eq!(world.create().await.stopped_in, Some(State::Creating));
+
+    let deleting = world.lifecycle.delete("web-01.example.com", None).await.unwrap();
+
+    assert_eq!((deleting.server().state, deleting.server().stopped_in), (State::Stopping, None));
+    assert_eq!(deleting.run(|_| {}).await.unwrap().state, State::Deleted);
+}
+
+#[tokio::test]
+async fn a_deletion_that_stopped_is_at_rest_and_waits_for_somebody() {
+    let mut server = Server::new("web-01.example.com".parse().unwrap(), Vec::new());
+    (server.state, server.wanted) = (State::Failed, Wanted::Deleted);
+    for (stopped_in, is_at_rest) in [
+        (None, true),
+        (Some(State::Stopping), true),
+        (Some(State::Deleting), true),
+        (Some(State::Creating), false),
+        (Some(State::Waiting), false),
+    ] {
+        server.stopped_in = stopped_in;
+        assert_eq!(server.is_at_rest(), is_at_rest, "{stopped_in:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_broken_off_at_the_end_of_a_process_is_in_doubt_and_the_next_one_asks() {
     let (world, provider) = scripted(Duration::ZERO);
     let creating = held_in_creation(&world, &provider).await;
@@ -238,6 +288,80 @@ async fn what_is_broken_off_at_the_end_of_a_process_is_in_doubt_and_the_next_one
     let server = next.resume("web-01.example.com").await.unwrap().run(|_| {}).await.unwrap();
     assert_eq!(server.state, State::Ready);
     assert_eq!(provider.calls(), ["status", "status"], "the provider says that it is there: it is not made again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_broken_off_by_a_deletion_that_came_just_before_it() {
+    let (world, provider) = scripted(Duration::ZERO);
+    let pending = || Ok(provider::Status::Pending("it boots".to_owned()));
+    provider.status.lock().unwrap().extend(std::iter::repeat_with(pending).take(1000));
+    world.inventory.delete_before("waiting wait Running");
+
+    let deleted = world.create().await;
+
+    assert_eq!(deleted.state, State::Deleted);
+    let wait = deleted.steps.iter().find(|step| step.name == "wait").unwrap();
+    assert_eq!(wait.detail, "broken off: the server is to be deleted");
+}
+
+#[tokio::test]
+async fn what_is_to_be_tried_again_later_is_left_by_who_does_not_wait_for_it() {
+    let (world, provider) = scripted(Duration::from_secs(60));
+    provider.create.lock().unwrap().push(Err(provider::Error::passing("the cloud is busy")));
+    let addresses = ["192.168.1.10".parse().unwrap()];
+    let server = world.lifecycle.create("web-01.example.com", &addresses, None).await.unwrap().server().clone();
+    let claim = world.inventory.claim(server.id).await.unwrap().unwrap();
+
+    let gone = work::work(&world.lifecycle.0, &server.hostname, &claim, work::UntilRetry::Leave).await.unwrap();
+
+    assert_eq!(gone, None);
+    let left = world.lifecycle.find("web-01.example.com").await.unwrap().server;
+    assert_eq!((left.state, left.attempts, left.retry_at.is_some()), (State::Creating, 1, true));
+    assert_eq!(provider.calls(), ["create"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_comes_back_to_what_is_to_be_tried_again() {
+    let (world, provider) = scripted(Duration::from_secs(60));
+    let busy = || Err(provider::Error::passing("the cloud is busy"));
+    provider.create.lock().unwrap().extend([busy(), busy()]);
+    provider.status.lock().unwrap().extend([Ok(provider::Status::Absent), Ok(provider::Status::Absent)]);
+    let addresses = ["192.168.1.10".parse().unwrap()];
+    world.lifecycle.create("web-01.example.com", &addresses, None).await.unwrap();
+    let mut changes = world.lifecycle.changes();
+    let is_ready = async {
+        while !world.inventory.written().contains(&"ready verify Done".to_owned()) {
+            changes.next().await;
+        }
+    };
+
+    Keeper::new(&world.lifecycle, 1).run(is_ready).await;
+
+    assert_eq!(provider.calls(), ["create", "status", "create", "status", "create", "status"]);
+    assert!(world.lifecycle.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_requests_do_not_have_as_many_calls_of_the_provider_at_a_time() {
+    let (mut world, provider) = scripted(Duration::ZERO);
+    provider.gate.forget_permits(100);
+    let Parts { dns, inventory, policy, .. } = &*world.lifecycle.0;
+    let limited = Arc::new(Limited::new(provider.clone(), 4));
+    world.lifecycle = Lifecycle::new(dns.clone(), limited, inventory.clone(), policy.clone());
+    let mut creating = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let addresses = ["192.168.1.10".parse().unwrap()];
+        let created = world.lifecycle.create(&format!("web-{number}.example.com"), &addresses, None).await.unwrap();
+        creating.spawn(created.run(|_| {}));
+    }
+    while world.inventory.written().iter().filter(|line| *line == "creating create Running").count() < 20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(provider.begun.load(Ordering::SeqCst), 4);
+
+    provider.gate.add_permits(100);
+    assert!(creating.join_all().await.into_iter().all(|server| server.unwrap().state == State::Ready));
+    assert_eq!(provider.begun.load(Ordering::SeqCst), 20);
 }
 
 #[tokio::test(start_paused = true)]
