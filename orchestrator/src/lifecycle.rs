@@ -13,7 +13,6 @@ mod create;
 mod delete;
 mod due;
 mod keeper;
-mod limited;
 mod step;
 mod work;
 mod workflow;
@@ -26,7 +25,6 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use keeper::Keeper;
-pub use limited::Limited;
 pub(crate) use workflow::Shown;
 pub use workflow::Workflow;
 

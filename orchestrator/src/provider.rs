@@ -1,6 +1,7 @@
 //! What creates and deletes servers.
 
 pub mod exec;
+pub mod limited;
 pub mod local;
 pub mod readiness;
 

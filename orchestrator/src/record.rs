@@ -1,5 +1,6 @@
 //! Records in the words of REST, command line and files.
 
+mod excerpt;
 mod rr_type;
 pub(crate) mod value;
 
@@ -8,6 +9,7 @@ use std::fmt;
 use dns_manager_host::contract;
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub(crate) use excerpt::excerpt;
 pub use rr_type::{RecordType, UnknownType};
 pub use value::ValueError;
 

@@ -16,7 +16,7 @@ use crate::change::{self, asked, broken, parse_values, with_values};
 use crate::dns::{self, Dns};
 use crate::outcome::{Asked, Outcome, Reason, Status};
 use crate::pointer;
-use crate::record::{Record, RecordSet, RecordType, Ttl, value};
+use crate::record::{Record, RecordSet, RecordType, Ttl, excerpt};
 use crate::repair::Problem;
 use crate::verification::Verification;
 
@@ -287,7 +287,7 @@ fn refuse_all(set: &RecordSet, ttl: Option<i64>, message: &str) -> Vec<Outcome> 
     let asked = Asked { name: change::bounded(&set.name), values, ttl, ..Asked::default() };
     let mut outcomes = asked.all(Status::Refused, Some(Reason::invalid(message)));
     for outcome in &mut outcomes {
-        outcome.record_type = Some(value::excerpt(&set.record_type));
+        outcome.record_type = Some(excerpt(&set.record_type));
     }
     outcomes
 }

@@ -75,7 +75,7 @@ impl FromStr for RecordType {
         let upper = text.to_ascii_uppercase();
         let by_name = NAMES.iter().find(|(_, name)| *name == upper).map(|(number, _)| *number);
         let by_number = || upper.strip_prefix("TYPE").and_then(|digits| digits.parse().ok());
-        by_name.or_else(by_number).map(Self).ok_or_else(|| UnknownType(super::value::excerpt(text)))
+        by_name.or_else(by_number).map(Self).ok_or_else(|| UnknownType(super::excerpt::excerpt(text)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use dns_manager_host::contract::{Mx, OtherRdata, Rdata, Soa, Srv};
 
+use super::excerpt::excerpt;
 use super::rr_type::RecordType;
 
 /// RFC 1035 3.3: a character string has one octet for its length.
@@ -83,14 +84,6 @@ pub(crate) fn type_of(data: &Rdata) -> RecordType {
         Rdata::Soa(_) => RecordType::SOA,
         Rdata::Other(other) => other.rr_type.into(),
     }
-}
-
-/// Enough of a text to know it by, in a form that is fit for a line.
-pub(crate) fn excerpt(text: &str) -> String {
-    const MOST: usize = 80;
-    let shown: String = text.chars().take(MOST).collect();
-    let dots = if shown.len() < text.len() { "..." } else { "" };
-    format!("{}{dots}", shown.escape_debug())
 }
 
 /// A value as text, which [`parse`] reads back; equal values have equal texts.

@@ -346,7 +346,7 @@ async fn many_requests_do_not_have_as_many_calls_of_the_provider_at_a_time() {
     let (mut world, provider) = scripted(Duration::ZERO);
     provider.gate.forget_permits(100);
     let Parts { dns, inventory, policy, .. } = &*world.lifecycle.0;
-    let limited = Arc::new(Limited::new(provider.clone(), 4));
+    let limited = Arc::new(provider::limited::Limited::new(provider.clone(), 4));
     world.lifecycle = Lifecycle::new(dns.clone(), limited, inventory.clone(), policy.clone());
     let mut creating = tokio::task::JoinSet::new();
     for number in 0..20 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::provider::{Error, Provider, Status};
+use super::{Error, Provider, Status};
 use crate::server::Server;
 
 /// Bounds the calls of a provider that run at a time: a thousand requests are a thousand workflows, but not as many programs.
