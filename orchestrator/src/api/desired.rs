@@ -24,7 +24,7 @@ struct Wish {
     shown: Option<Plan>,
 }
 
-/// Record sets, and what holds for them. A list of record sets alone is a body, too; both may be YAML.
+/// Record sets, and what holds for them. A list of record sets alone is a body, too, and may be YAML.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Object {
