@@ -16,6 +16,8 @@ use crate::{
 
 /// Keys that are read at once.
 const CHUNK: u32 = 1000;
+/// Keys after which a page ends, be it empty: what fits a filter may be far away, and a call may not read without end.
+const MOST_KEYS: usize = 20_000;
 
 pub(super) fn list(call: &mut Call<'_>, filter: &Filter, cursor: Option<&str>, limit: u32) -> Result<Page, Reason> {
     let limit = usize::try_from(limit.clamp(1, super::MAX_ITEMS)).unwrap_or_default();
@@ -33,6 +35,7 @@ pub(super) fn list(call: &mut Call<'_>, filter: &Filter, cursor: Option<&str>, l
     }
     let mut page = Page::default();
     let mut last: Option<(Name, RrType)> = None;
+    let mut looked_at = 0;
     for range in ranges {
         let mut range = range;
         loop {
@@ -73,9 +76,12 @@ pub(super) fn list(call: &mut Call<'_>, filter: &Filter, cursor: Option<&str>, l
                 last = set;
                 page.records.extend(records);
             }
-            match found.entries.last() {
-                Some(entry) if found.more && !is_glance => range.start = [entry.key.as_slice(), &[0]].concat(),
-                _ => break,
+            looked_at += found.entries.len();
+            let Some(entry) = found.entries.last().filter(|_| found.more && !is_glance) else { break };
+            range.start = [entry.key.as_slice(), &[0]].concat();
+            if looked_at >= MOST_KEYS && is_beyond(call, last.as_ref(), &entry.key) {
+                page.next = Some(Cursor { revision: at, key: range.start }.to_text());
+                return Ok(page);
             }
         }
     }
@@ -84,9 +90,16 @@ pub(super) fn list(call: &mut Call<'_>, filter: &Filter, cursor: Option<&str>, l
 
 /// Whether a page has problems enough to end before this key. Within a set it ends only when it must.
 fn has_problems(call: &Call<'_>, page: &Page, limit: usize, last: Option<&(Name, RrType)>, key: &[u8]) -> bool {
-    let is_beyond = || last.is_none_or(|(name, _)| !key.starts_with(call.layout.key(name).as_bytes()));
     let most = usize::try_from(super::MAX_ITEMS).unwrap_or_default();
-    page.problems.len() >= most || page.problems.len() >= limit && is_beyond()
+    page.problems.len() >= most || page.problems.len() >= limit && is_beyond(call, last, key)
+}
+
+/// Whether a key is none of the set that was listed last: those are at its name, or one level below.
+fn is_beyond(call: &Call<'_>, last: Option<&(Name, RrType)>, key: &[u8]) -> bool {
+    last.is_none_or(|(name, _)| {
+        let below = key.strip_prefix(call.layout.key(name).as_bytes());
+        below.is_none_or(|below| below.iter().filter(|octet| **octet == b'/').count() > 1)
+    })
 }
 
 /// Where to look, in the order of the keys.

@@ -471,6 +471,23 @@ fn what_was_written_in_part_did_not_fail() {
 }
 
 #[test]
+fn a_page_ends_after_so_many_keys_whatever_fits() {
+    let world = World::new("ex.test");
+    world.apply((0..4).map(|i| add(&format!("w{i}.ex.test"), a(i))).collect());
+    for number in 0..21_000 {
+        world.backend.put(&format!("/skydns/test/ex/w0/v/x{number:05}"), Some(r#"{"text":"another program's"}"#));
+    }
+    let options = Options { budget: Duration::from_secs(1), dry_run: false, request_id: String::new() };
+    let filter = Filter { owner: Some("us".to_owned()), ..Filter::default() };
+
+    let first = Manager::new(&world).list(&filter, None, 100, &options).unwrap();
+    let second = Manager::new(&world).list(&filter, first.next.as_deref(), 100, &options).unwrap();
+
+    assert_eq!((first.records.len(), second.records.len()), (1, 3));
+    assert!(first.next.is_some() && second.next.is_none());
+}
+
+#[test]
 fn pages_hold_whole_sets_and_everything_once() {
     let world = World::new("ex.test");
     let mut changes: Vec<Change> = (0..30).map(|i| replace(&format!("w{i}.ex.test"), vec![a(1), a(2), a(3)])).collect();
