@@ -293,22 +293,19 @@ impl Sweep<'_, '_> {
         for (mend, outcome) in mends.iter().zip(outcomes) {
             let is_changed = outcome.reason.as_ref().is_some_and(|reason| reason.code == Code::Changed);
             match outcome.status {
-                // Whoever comes again finds what is left.
-                Status::Unknown if is_changed => problems.extend(outcome.reason.map(|reason| Problem {
-                    place: self.call.layout.key(&mend.name),
-                    reason,
-                    mended: false,
-                })),
-                Status::Failed | Status::Unknown => {
+                Status::Failed | Status::Unknown if !is_changed => {
                     return Err(outcome
                         .reason
                         .unwrap_or_else(|| Reason::new(Code::Deadline, "the budget was used up")));
                 }
-                Status::Conflict | Status::Refused => problems.extend(outcome.reason.map(|reason| Problem {
-                    place: self.call.layout.key(&mend.name),
-                    reason,
-                    mended: false,
-                })),
+                // Whoever comes again finds what is left.
+                Status::Conflict | Status::Refused | Status::Failed | Status::Unknown => {
+                    problems.extend(outcome.reason.map(|reason| Problem {
+                        place: self.call.layout.key(&mend.name),
+                        reason,
+                        mended: false,
+                    }));
+                }
                 Status::Created | Status::Updated | Status::Deleted | Status::Unchanged => {}
             }
             let mended = |problem: Problem| Problem { mended: problem.mended && !is_dry, ..problem };

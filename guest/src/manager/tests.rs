@@ -22,106 +22,6 @@ use crate::{
     verify::tests::Reply,
 };
 
-struct World {
-    backend: Backend,
-    settings: BTreeMap<&'static str, String>,
-    now: Cell<Duration>,
-    /// What the name server answers, where there is one.
-    answer: Option<fn(&Question) -> Reply>,
-}
-
-impl World {
-    fn new(zones: &str) -> Self {
-        let settings = BTreeMap::from([("zones", zones.to_owned()), ("owner", "us".to_owned())]);
-        Self { backend: Backend::default(), settings, now: Cell::new(Duration::from_secs(9)), answer: None }
-    }
-
-    fn apply(&self, changes: Vec<Change>) -> Vec<Outcome> {
-        self.apply_with(changes, false)
-    }
-
-    fn apply_with(&self, changes: Vec<Change>, dry_run: bool) -> Vec<Outcome> {
-        let options = Options { budget: Duration::from_secs(10), dry_run, request_id: "test".into() };
-        Manager::new(self).apply(changes.into_iter().map(Ok).collect(), &options).unwrap()
-    }
-
-    fn one(&self, change: Change) -> Outcome {
-        self.apply(vec![change]).remove(0)
-    }
-
-    /// The records that the tree holds, and the keys that they need.
-    fn check_tree(&self) -> Vec<Record> {
-        let tree = self.backend.tree();
-        let layout = Layout::new("skydns");
-        let mut records = Vec::new();
-        let mut foreign = 0;
-        for (key, value) in &tree {
-            match layout.decode(key.as_bytes(), value.as_bytes()) {
-                Decoded::Ours(record) => records.push(record),
-                Decoded::Structure => {}
-                Decoded::Foreign(_) | Decoded::Unreadable(_) => foreign += 1,
-            }
-        }
-        let zones: Vec<Zone> =
-            self.settings["zones"].split(' ').map(|zone| Zone::new(zone.parse().unwrap()).unwrap()).collect();
-        let full = layout.encode(&zones, &records);
-        let missing: Vec<_> = full.iter().filter(|(key, value)| tree.get(*key) != Some(value)).collect();
-        let surplus: Vec<_> = tree.iter().filter(|(key, value)| full.get(*key) != Some(value)).collect();
-        assert!(
-            missing.is_empty() && surplus.len() == foreign,
-            "missing or wrong: {missing:#?}\nsurplus: {surplus:#?}"
-        );
-        records
-    }
-}
-
-impl Ports for World {
-    fn http(&self) -> &dyn HttpClient {
-        &self.backend
-    }
-    fn resolver(&self) -> &dyn Resolver {
-        self
-    }
-    fn clock(&self) -> &dyn Clock {
-        self
-    }
-    fn settings(&self) -> &dyn Settings {
-        self
-    }
-    fn log(&self) -> &dyn Log {
-        self
-    }
-}
-
-impl Resolver for World {
-    fn servers(&self) -> Vec<String> {
-        self.answer.iter().map(|_| "s1".to_owned()).collect()
-    }
-    fn ask(&self, questions: &[Question]) -> Vec<Result<Answer, DnsFault>> {
-        questions.iter().filter_map(|question| Some(self.answer?(question))).collect()
-    }
-}
-
-impl Clock for World {
-    fn now(&self) -> Duration {
-        self.now.set(self.now.get() + Duration::from_micros(10));
-        self.now.get()
-    }
-    fn sleep(&self, duration: Duration) {
-        self.now.set(self.now.get() + duration);
-    }
-}
-
-impl Settings for World {
-    fn get(&self, key: &str) -> Option<String> {
-        self.settings.get(key).cloned()
-    }
-}
-
-impl Log for World {
-    fn write(&self, _: LogLevel, _: &str) {}
-}
-
 fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
@@ -524,7 +424,9 @@ mod ipv6;
 mod meanwhile;
 mod ownership;
 mod repair;
+mod world;
 
-use backend::{Act, Backend, Fault};
+use backend::{Act, Fault};
 use generated::{NAMES, NAMES_IP6, any_change};
 use ipv6::ZONE_IP6;
+use world::World;

@@ -243,6 +243,7 @@ impl Dns for Batching {
 #[cfg(test)]
 mod tests {
     use dns_manager_host::contract::{Rdata, RecordSet};
+    use tokio::task::JoinHandle;
 
     use super::*;
     use crate::change;
@@ -342,15 +343,18 @@ mod tests {
         assert_eq!(fake.asked().len(), 3, "the hasty one has a call of his own: {:?}", fake.asked());
     }
 
+    /// A caller of his own, who may go.
+    fn one(dns: &Arc<Batching>, name: &'static str) -> JoinHandle<Result<Vec<Outcome>, Error>> {
+        let dns = Arc::clone(dns);
+        tokio::spawn(async move { dns.apply(vec![add(name, 1)], Call::default()).await })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_waits_for_somebody_who_has_gone_is_not_begun() {
         let fake = Arc::new(FakeDns::default());
         fake.set_stalled(true);
         let dns = Arc::new(Batching::new(fake.clone()));
-        let one = |name: &'static str| {
-            let dns = Arc::clone(&dns);
-            tokio::spawn(async move { dns.apply(vec![add(name, 1)], Call::default()).await })
-        };
+        let one = |name| one(&dns, name);
         let first = one("a.example.com");
         tokio::time::sleep(Duration::from_secs(1)).await;
         let gone = one("b.example.com");
@@ -370,10 +374,7 @@ mod tests {
         let fake = Arc::new(FakeDns::default());
         fake.set_stalled(true);
         let dns = Arc::new(Batching::new(fake.clone()));
-        let one = |name: &'static str| {
-            let dns = Arc::clone(&dns);
-            tokio::spawn(async move { dns.apply(vec![add(name, 1)], Call::default()).await })
-        };
+        let one = |name| one(&dns, name);
         let gone = one("a.example.com");
         tokio::time::sleep(Duration::from_secs(1)).await;
         let last = one("b.example.com");

@@ -5,17 +5,18 @@
 //! what a transaction is and carries it out. What one request reads is bounded, and so is what the file grows to.
 
 pub mod transaction;
+mod view;
+mod writer;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use redb::{
-    Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
 
 use crate::database::{self, MayBeOfDisk, Reopening, Wrote};
 
 pub use transaction::{Answer, Compare, Done, Operand, Operation, Operator, Transaction};
+pub use view::{Snapshot, View};
+use writer::Writer;
 
 /// How many revisions back the store can be read.
 pub const KEPT_REVISIONS: u64 = 10_000;
@@ -263,130 +264,6 @@ fn size_of_file(file: &Path) -> u64 {
     std::fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
-/// The store as a reader sees it.
-pub type Snapshot =
-    View<ReadOnlyTable<&'static [u8], &'static [u8]>, ReadOnlyTable<(&'static [u8], u64), &'static [u8]>>;
-
-/// Keys and versions, in a transaction that reads or one that writes.
-pub struct View<K, V> {
-    /// The latest revision.
-    pub revision: u64,
-    compacted: u64,
-    keys: K,
-    versions: V,
-}
-
-impl Snapshot {
-    fn of(transaction: &ReadTransaction) -> Result<Self, Fault> {
-        let meta = transaction.open_table(META)?;
-        Ok(View {
-            revision: number(&meta, REVISION)?.unwrap_or(FIRST_REVISION),
-            compacted: number(&meta, COMPACTED)?.unwrap_or_default(),
-            keys: transaction.open_table(KEYS)?,
-            versions: transaction.open_table(VERSIONS)?,
-        })
-    }
-}
-
-impl<K, V> View<K, V>
-where
-    K: ReadableTable<&'static [u8], &'static [u8]>,
-    V: ReadableTable<(&'static [u8], u64), &'static [u8]>,
-{
-    /// Reads a range, and charges what it found.
-    ///
-    /// # Errors
-    ///
-    /// The revision cannot be read, the budget is too small, or the store cannot be read.
-    pub fn range(&self, query: &Query, budget: &mut Budget) -> Result<Found, Fault> {
-        self.check(query.revision)?;
-        match u64::try_from(query.revision) {
-            Ok(revision) if revision != 0 && revision < self.revision => self.past(query, revision, budget),
-            // A negative revision is the latest, too.
-            _ => self.present(query, budget),
-        }
-    }
-
-    /// The current version of one key.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub fn at(&self, key: &[u8]) -> Result<Option<Entry>, Fault> {
-        Ok(self.keys.get(key)?.map(|version| decode(key, version.value())).transpose()?)
-    }
-
-    fn check(&self, revision: i64) -> Result<(), Fault> {
-        match u64::try_from(revision) {
-            Ok(revision) if revision > self.revision => Err(Fault::FutureRevision),
-            Ok(revision) if revision != 0 && revision < self.compacted => Err(Fault::Compacted),
-            _ => Ok(()),
-        }
-    }
-
-    fn present(&self, query: &Query, budget: &mut Budget) -> Result<Found, Fault> {
-        let mut found = Found::default();
-        self.each(&query.range, |key, version| {
-            found.take(query, key, version, budget)?;
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(found)
-    }
-
-    /// Shows the keys of a range with their current versions, one after the other, for as long as they are wanted.
-    fn each(
-        &self,
-        range: &Range,
-        mut see: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>,
-    ) -> Result<(), Fault> {
-        for entry in self.keys.range::<&[u8]>(range.start()..)? {
-            let (key, version) = entry?;
-            if !range.holds(key.value()) || see(key.value(), version.value())?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Of each key the last version up to `revision` counts.
-    fn past(&self, query: &Query, revision: u64, budget: &mut Budget) -> Result<Found, Fault> {
-        let mut found = Found::default();
-        let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
-        for entry in self.versions.range::<(&[u8], u64)>((query.range.start(), 0)..)? {
-            let (place, version) = entry?;
-            let (key, changed_at) = place.value();
-            if !query.range.holds(key) {
-                break;
-            }
-            if changed_at > revision {
-                continue;
-            }
-            if let Some((last_key, last_version)) = last.take_if(|(last_key, _)| last_key != key) {
-                found.take(query, &last_key, &last_version, budget)?;
-            }
-            last = Some((key.to_vec(), version.value().to_vec()));
-        }
-        if let Some((key, version)) = last {
-            found.take(query, &key, &version, budget)?;
-        }
-        Ok(found)
-    }
-}
-
-impl Found {
-    fn take(&mut self, query: &Query, key: &[u8], version: &[u8], budget: &mut Budget) -> Result<(), Fault> {
-        if version.is_empty() {
-            return Ok(());
-        }
-        self.count += 1;
-        if query.limit == 0 || self.entries.len() < query.limit {
-            budget.charge(key.len() + version.len())?;
-            self.entries.push(decode(key, version)?);
-        }
-        Ok(())
-    }
-}
-
 impl Range {
     /// The first key that it can hold.
     pub fn start(&self) -> &[u8] {
@@ -416,103 +293,6 @@ impl Range {
             *last = last.saturating_add(1);
         }
         Self::Between(prefix.to_vec(), end)
-    }
-}
-
-type Keys<'t> = Table<'t, &'static [u8], &'static [u8]>;
-type Versions<'t> = Table<'t, (&'static [u8], u64), &'static [u8]>;
-
-/// The tables of one writing transaction.
-struct Writer<'t> {
-    view: View<Keys<'t>, Versions<'t>>,
-    changes: Table<'t, (u64, &'static [u8]), ()>,
-    meta: Table<'t, &'static str, u64>,
-    /// What changes get.
-    next: u64,
-    is_changed: bool,
-}
-
-impl<'t> Writer<'t> {
-    fn new(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
-        let meta = transaction.open_table(META)?;
-        let revision = number(&meta, REVISION)?.unwrap_or(FIRST_REVISION);
-        let view = View {
-            revision,
-            compacted: number(&meta, COMPACTED)?.unwrap_or_default(),
-            keys: transaction.open_table(KEYS)?,
-            versions: transaction.open_table(VERSIONS)?,
-        };
-        let changes = transaction.open_table(CHANGES)?;
-        Ok(Self { view, changes, meta, next: revision + 1, is_changed: false })
-    }
-
-    /// The revision that an answer bears.
-    fn revision(&self) -> u64 {
-        if self.is_changed { self.next } else { self.view.revision }
-    }
-
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        let before = self.view.at(key)?;
-        let entry = Entry {
-            key: key.to_vec(),
-            value: value.to_vec(),
-            create_revision: before.as_ref().map_or(self.next, |entry| entry.create_revision),
-            mod_revision: self.next,
-            version: before.map_or(1, |entry| entry.version + 1),
-        };
-        let version = encode(&entry);
-        self.view.keys.insert(key, version.as_slice())?;
-        self.change(key, &version)
-    }
-
-    fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
-        self.view.keys.remove(key)?;
-        self.change(key, &[])
-    }
-
-    fn change(&mut self, key: &[u8], version: &[u8]) -> Result<(), Fault> {
-        self.view.versions.insert((key, self.next), version)?;
-        self.changes.insert((self.next, key), ())?;
-        self.is_changed = true;
-        Ok(())
-    }
-
-    /// Keeps the new revision, and forgets those that are `kept` behind it.
-    fn finish(mut self, kept: u64) -> Result<(), Fault> {
-        self.meta.insert(REVISION, self.next)?;
-        let compacted = self.next.saturating_sub(kept);
-        if compacted > self.view.compacted {
-            self.compact(compacted)?;
-            self.meta.insert(COMPACTED, compacted)?;
-        }
-        Ok(())
-    }
-
-    /// Removes what no revision from `compacted` on shows: what its successor is not newer than it, and deletions.
-    fn compact(&mut self, compacted: u64) -> Result<(), Fault> {
-        let mut passed = Vec::new();
-        for entry in self.changes.range::<(u64, &[u8])>(..(compacted + 1, [].as_slice()))? {
-            let place = entry?.0;
-            let (revision, key) = place.value();
-            passed.push((revision, key.to_vec()));
-        }
-        for (revision, key) in passed {
-            let key = key.as_slice();
-            let mut older = Vec::new();
-            for entry in self.view.versions.range::<(&[u8], u64)>((key, 0)..(key, revision))? {
-                older.push(entry?.0.value().1);
-            }
-            for old in older {
-                self.view.versions.remove((key, old))?;
-            }
-            let is_deletion =
-                self.view.versions.get((key, revision))?.is_some_and(|version| version.value().is_empty());
-            if is_deletion {
-                self.view.versions.remove((key, revision))?;
-            }
-            self.changes.remove((revision, key))?;
-        }
-        Ok(())
     }
 }
 

@@ -1,3 +1,6 @@
+use std::cell::Cell;
+
+use super::server::{MAX_DETOURS, MAX_KEYS};
 use super::*;
 
 fn ask(entries: &[(&str, &str)], name: &str, rr_type: u16) -> Reply {
